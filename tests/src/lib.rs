@@ -1,1 +1,8 @@
-//! To be written.
+//! Helpers of the tests that need more than one room: the light tier (a real API
+//! server), our programs as processes, waiting with a deadline.
+//!
+//! The tests are in `tests/tests`: `architecture` (unit tier), `api` (light tier).
+
+pub mod light;
+pub mod programs;
+pub mod wait;

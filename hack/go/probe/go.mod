@@ -1,0 +1,3 @@
+module peerup.dev/hack/probe
+
+go 1.24.0

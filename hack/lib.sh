@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# Names and helpers of every script here. Source it.
+
+hack=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(dirname "$hack")
+cache=${PEERUP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/peerup}
+mkdir -p "$cache/logs"
+cache=$(cd "$cache" && pwd)
+# shellcheck disable=SC2034 # for those who source this file
+{
+  demo_cluster=peerup-demo
+  test_cluster=peerup-test
+  cluster_config=$repository/kind-config.yaml
+}
+
+log() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+die() { log "error: $*"; exit 1; }
+
+# key - a short digest of standard input: names what was made of it.
+key() { sha256sum | cut -c1-16; }
+
+# step NAME COMMAND... - run COMMAND with its output in a log file. Says that it
+# starts, each 30 s that it still runs, and how long it took; when it fails, the
+# end of the log and the log's name.
+step() {
+  local name=$1 start=$SECONDS file ticker status=0
+  shift
+  file=$cache/logs/${name//[^a-zA-Z0-9.-]/-}.log
+  log "$name ..."
+  while sleep 30 && kill -0 $$ 2>/dev/null; do
+    log "$name: still at it after $((SECONDS - start)) s"
+  done </dev/null 3>&- &
+  ticker=$!
+  set +e
+  (set -e; "$@") >"$file" 2>&1
+  status=$?
+  set -e
+  kill "$ticker" 2>/dev/null || true
+  wait "$ticker" 2>/dev/null || true
+  if ((status != 0)); then
+    tail -n 15 "$file" | sed 's/^/  | /' >&2
+    die "$name failed after $((SECONDS - start)) s, see $file"
+  fi
+  log "$name: $((SECONDS - start)) s"
+}
+
+# need_packages PACKAGE... - install the Debian packages that are missing.
+need_packages() {
+  local missing=() package
+  for package; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+      missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  { command -v apt-get >/dev/null && ((EUID == 0)); } ||
+    die "these packages are needed; install them and try again: ${missing[*]}"
+  step "install ${missing[*]}" install_packages "${missing[@]}"
+}
+
+install_packages() {
+  apt-get -q update
+  DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends "$@"
+}
+
+# need_programs NAME... - put kubectl, kind, helm and so on into PATH: those that
+# are there already when they have the pinned minor version, else ours.
+need_programs() {
+  local name missing=()
+  for name; do
+    at_pinned_minor "$name" || missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  local directory
+  directory=$("$hack/build" "${missing[@]}") || die "could not build ${missing[*]}"
+  while read -r name; do PATH=$name:$PATH; done <<<"$directory"
+  export PATH
+}
+
+# at_pinned_minor NAME - is the program in PATH, with the minor version that we pin?
+at_pinned_minor() {
+  local path found wanted
+  path=$(command -v "$1") || return 1
+  case $1 in
+    kubectl) found=$(timeout 10 "$path" version --client 2>/dev/null) ;;
+    *) found=$(timeout 10 "$path" --version 2>/dev/null || timeout 10 "$path" version 2>/dev/null) ;;
+  esac
+  found=$(grep -oE '[0-9]+\.[0-9]+\.[0-9]+' <<<"$found" | head -1)
+  wanted=$(pinned_version "$1")
+  [[ ${found%.*} == "${wanted%.*}" && -n $found ]]
+}
+
+# pinned_version PROGRAM - as its go.mod says, without the v.
+pinned_version() {
+  local module package
+  case $1 in
+    etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+    kind) module=kind package=sigs.k8s.io/kind ;;
+    helm) module=helm package=helm.sh/helm/v3 ;;
+    *) module=kubernetes package=k8s.io/kubernetes ;;
+  esac
+  awk -v package="$package" '$1 == package { sub("^v", "", $2); print $2; exit }' \
+    "$hack/go/$module/go.mod"
+}
+
+# cluster_directory CLUSTER - where its kubeconfig and its provider's name lie.
+cluster_directory() { echo "$cache/clusters/$1"; }

@@ -1,0 +1,137 @@
+//! Our programs as processes: built once by cargo, started with a log file, killed
+//! by their id when dropped.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::light::repository;
+
+/// The packages whose programs tests start.
+const PACKAGES: [&str; 4] = [
+    "peerup-operator",
+    "peerup-relay",
+    "peerup-sidecar",
+    "peerup-cli",
+];
+
+/// A running program; dropping it kills it.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts a program of ours, e.g. `peerup-relay`, with its output in a log file
+    /// and nothing of this process's environment but PATH.
+    pub fn start(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Program> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let log = std::env::temp_dir().join(format!(
+            "{name}-{}-{}.log",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let child = Command::new(path(name)?)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        Ok(Program {
+            name: name.to_owned(),
+            child,
+            log,
+        })
+    }
+
+    /// The process id, for signals.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that the program has printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How the program ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Ends the program at once, as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // it may have ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- output of {}:\n{}", self.name, self.output());
+        }
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+/// The path of a program of ours, which is up to date: the first call lets cargo
+/// build all of them (nothing to do after `make`).
+pub fn path(name: &str) -> Result<&'static Path> {
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    BUILT
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))?
+        .get(name)
+        .map(PathBuf::as_path)
+        .with_context(|| format!("no program {name} in {PACKAGES:?}"))
+}
+
+fn build() -> Result<BTreeMap<String, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(repository())
+        .args([
+            "build",
+            "--profile",
+            "ci",
+            "--message-format",
+            "json",
+            "--bins",
+        ])
+        .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo build")?;
+    if !output.status.success() {
+        bail!("cargo build: {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().filter_map(executable).collect())
+}
+
+/// Name and path of the program that a line of cargo's JSON messages tells of.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    Some((name.to_owned(), PathBuf::from(path)))
+}

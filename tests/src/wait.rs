@@ -1,0 +1,47 @@
+//! Waiting for a condition with a deadline, in place of sleeping.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// Calls `probe` every 100 ms until it answers, at most for `limit`. The error
+/// says what was waited for and why the last try failed.
+pub async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    let mut ticks = interval(Duration::from_millis(100));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match probe().await {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(anyhow!("waited {limit:?} for {what}: {error:#}"));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Fails as soon as `probe` does, and succeeds when it kept answering for `span`:
+/// for what must stay true.
+pub async fn steadily(
+    what: &str,
+    span: Duration,
+    mut probe: impl AsyncFnMut() -> Result<()>,
+) -> Result<()> {
+    let deadline = Instant::now() + span;
+    let mut ticks = interval(Duration::from_millis(200));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while Instant::now() < deadline {
+        ticks.tick().await;
+        probe()
+            .await
+            .map_err(|error| anyhow!("{what} did not last: {error:#}"))?;
+    }
+    Ok(())
+}
