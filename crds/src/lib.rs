@@ -1,1 +1,36 @@
-//! To be written.
+//! The custom resources of `peerup.dev`: kinds, their rules and every name that Peerup uses in Kubernetes.
+//!
+//! [`PeerNetwork`] declares a private network, [`PairingCode`] hands out codes to join it and
+//! [`Peer`] shows a member. [`definitions`] renders the CustomResourceDefinitions; the crate's
+//! program writes them to `crds/yaml` and the chart, and the reference to `docs/reference.md`.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
+)]
+
+mod codes;
+mod network;
+mod peer;
+mod resources;
+mod schema;
+
+pub mod grade;
+pub mod names;
+
+pub use codes::{
+    CodeState, CodeStatus, Delivery, PairingCode, PairingCodeSpec, PairingCodeStatus, PeerRef,
+    PeerTemplate, SecretDelivery, SecretRef, SlotState,
+};
+pub use network::{
+    AdvertisedAddresses, AllowedNamespaces, ContainerMode, DeletionPolicy, GradeCounts, Hold,
+    ImagePullPolicy, Injection, InjectionCounts, LogLevel, ManagedRelay, NamespacesFrom, Pairing,
+    PeerCounts, PeerNetwork, PeerNetworkSpec, PeerNetworkStatus, Peers, PodTemplate, Reachability,
+    Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch,
+};
+pub use peer::{
+    NetworkRef, PairingCodeRef, Path, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType,
+    PodRef,
+};
+pub use resources::Resources;
+pub use schema::{definitions, yaml};
