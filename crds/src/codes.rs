@@ -24,7 +24,7 @@ use crate::{NetworkRef, schema};
     doc = "Codes to join a PeerNetwork with. Each admits one peer; all of them close after a few failed attempts.",
     shortname = "pcode",
     category = "peerup",
-    selectable = "spec.networkRef.name",
+    selectable = ".spec.networkRef.name",
     printcolumn(name = "Network", type_ = "string", json_path = ".spec.networkRef.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),

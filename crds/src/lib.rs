@@ -15,7 +15,6 @@ mod peer;
 mod resources;
 mod schema;
 
-pub mod grade;
 pub mod names;
 
 pub use codes::{
@@ -29,8 +28,7 @@ pub use network::{
     Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch,
 };
 pub use peer::{
-    NetworkRef, PairingCodeRef, Path, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType,
-    PodRef,
+    NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType, PodRef,
 };
 pub use resources::Resources;
 pub use schema::{definitions, yaml};

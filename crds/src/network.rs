@@ -6,13 +6,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
+use peerup_protocol::grade::{Grade, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    grade::{Grade, Scope},
-    schema,
-};
+use crate::schema;
 
 mod injection;
 mod relay;
@@ -123,7 +121,7 @@ pub enum NamespacesFrom {
     .field_path(".offlineAfterSeconds"))]
 pub struct Reachability {
     /// `Internal`: addresses within `internalCIDRs` count as public; `Internet`: only globally routable ones do.
-    #[serde(default)]
+    #[serde(default = "internal")]
     #[schemars(schema_with = "schema::scope")]
     pub scope: Scope,
     /// The organisation's own address ranges.
@@ -168,6 +166,10 @@ impl Default for Reachability {
 
 const fn seconds<const N: u32>() -> u32 {
     N
+}
+
+const fn internal() -> Scope {
+    Scope::Internal
 }
 
 const fn grade_d() -> Grade {

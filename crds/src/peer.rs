@@ -6,13 +6,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use peerup_protocol::grade::{Confidence, Grade, NatType, Path, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    grade::{Confidence, Grade, Scope},
-    schema,
-};
+use crate::schema;
 
 /// Who a peer is. Only `state` can change.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -26,8 +24,8 @@ use crate::{
     derive = "PartialEq",
     doc = "A member of a PeerNetwork. The operator writes it; set `spec.state: Revoked` or delete it to expel the member.",
     category = "peerup",
-    selectable = "status.grade",
-    selectable = "spec.networkRef.name",
+    selectable = ".status.grade",
+    selectable = ".spec.networkRef.name",
     printcolumn(name = "Network", type_ = "string", json_path = ".spec.networkRef.name"),
     printcolumn(name = "Grade", type_ = "string", json_path = ".status.grade"),
     printcolumn(name = "Path", type_ = "string", json_path = ".status.path"),
@@ -189,8 +187,8 @@ pub struct PeerStatus {
     pub scope: Option<Scope>,
     /// What kind of NAT it is behind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub nat_type: Option<String>,
+    #[schemars(schema_with = "schema::nat_type")]
+    pub nat_type: Option<NatType>,
     /// How sure the grade is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::confidence")]
@@ -205,6 +203,7 @@ pub struct PeerStatus {
     pub public_addresses: Vec<String>,
     /// How it is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::path")]
     pub path: Option<Path>,
     /// The relays that it holds a place at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -226,17 +225,6 @@ pub struct PeerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub version: Option<String>,
-}
-
-/// How a peer is reached.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum Path {
-    /// Directly.
-    Direct,
-    /// Through a relay.
-    Relayed,
-    /// Not at all.
-    None,
 }
 
 fn evidence(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

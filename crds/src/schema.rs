@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+use peerup_protocol::grade::{Confidence, Grade, NatType, Path, Scope};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
@@ -143,24 +144,45 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A grade, A to F.
-pub(crate) fn grade(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": ["A", "B", "C", "D", "F"] })
+/// A text that is one of some words.
+fn words(words: impl IntoIterator<Item = &'static str>) -> Schema {
+    let words: Vec<_> = words.into_iter().collect();
+    json_schema!({ "type": "string", "enum": words })
 }
 
-/// A grade that a network may ask for: F is none.
+/// A grade, A to F.
+pub(crate) fn grade(_: &mut SchemaGenerator) -> Schema {
+    words(Grade::ALL.map(Grade::as_str))
+}
+
+/// A grade that a network may ask for: F would be none.
 pub(crate) fn minimum_grade(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": ["A", "B", "C", "D"] })
+    words(
+        Grade::ALL
+            .into_iter()
+            .filter(|grade| *grade > Grade::F)
+            .map(Grade::as_str),
+    )
 }
 
 /// Which addresses count as public.
 pub(crate) fn scope(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": ["Internal", "Internet"] })
+    words(Scope::ALL.iter().map(|scope| scope.as_str()))
 }
 
 /// How sure a grade is.
 pub(crate) fn confidence(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": ["Verified", "Measured", "Claimed"] })
+    words(Confidence::ALL.iter().map(|confidence| confidence.as_str()))
+}
+
+/// The NAT in one word.
+pub(crate) fn nat_type(_: &mut SchemaGenerator) -> Schema {
+    words(NatType::ALL.iter().map(|nat| nat.as_str()))
+}
+
+/// Whether streams need a relay.
+pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
+    words(Path::ALL.iter().map(|path| path.as_str()))
 }
 
 /// A list of address ranges.
