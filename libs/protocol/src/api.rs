@@ -1,6 +1,10 @@
 //! JSON bodies of the operator API. Bytes are base64 strings, ids as they are
 //! shown to people, times Unix seconds.
 
+mod relay_signature;
+
+pub use relay_signature::{InvalidRelaySignature, RelaySignature};
+
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +19,7 @@ use std::fmt;
 
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
-/// Header of relay calls: `<unix seconds>,<base64 signature>` over [`crate::message::relay_call`].
+/// Header of relay calls: a [`RelaySignature`].
 pub const RELAY_SIGNATURE_HEADER: &str = "Peerup-Relay-Signature";
 /// Header of a request that another replica passed on.
 pub const HOP_HEADER: &str = "Peerup-Hop";
