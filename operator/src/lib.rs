@@ -1,1 +1,16 @@
-//! To be written.
+//! The operator: the only program of Peerup that speaks to the Kubernetes API.
+//!
+//! Controllers (`network`, `pairing_code`, `peer`, `injection`) run on the replica that holds the
+//! lease; the admission webhook and the operator API are served by all replicas, and the API passes
+//! what needs the leader on to it. The API server is the only store.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod errors;
+pub mod events;
+pub mod keys;
+pub mod leader;
+pub mod metrics;
+pub mod shutdown;

@@ -1,0 +1,46 @@
+//! What all parts of the operator share.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::{config::Config, events::Events, keys::Keys, leader::Leadership, metrics::Metrics};
+
+mod ca;
+mod documents;
+mod presence;
+mod reports;
+mod stores;
+
+pub use ca::CaBundle;
+pub use documents::{Documents, Published};
+pub use presence::{Presence, RelayPresence};
+pub use reports::{Heard, PeerKey, Reports};
+pub use stores::{Change, Stores, Watched};
+
+/// The cluster, the settings, and what is kept in memory.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Who leads.
+    pub leadership: Leadership,
+    /// What the cluster holds.
+    pub stores: Stores,
+    /// Keys of networks.
+    pub keys: Keys,
+    /// Signed documents of networks.
+    pub documents: Documents,
+    /// Last reports of peers.
+    pub reports: Reports,
+    /// Who is online at which relay.
+    pub presence: Presence,
+    /// Certificates by which others know the operator.
+    pub ca: CaBundle,
+    /// Events on objects.
+    pub events: Events,
+}

@@ -1,0 +1,151 @@
+//! What the operator knows of the cluster: reflector stores, and a word whenever something in them changes.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Namespace, Pod, Service},
+};
+use kube::{
+    Resource, ResourceExt as _,
+    runtime::reflector::{Lookup, ObjectRef, Store},
+};
+use peerup_crds::{PairingCode, Peer, PeerNetwork};
+use tokio::sync::broadcast;
+
+/// Changes that a slow listener may lag behind before it has to look at everything again.
+const CHANGES: usize = 4096;
+
+/// Something that happened to a kind of object.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// It is new or different.
+    Applied(Arc<K>),
+    /// It is gone.
+    Deleted(Arc<K>),
+    /// All were listed anew; some may have changed or gone meanwhile.
+    Relisted,
+}
+
+impl<K> Clone for Change<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Applied(object) => Self::Applied(object.clone()),
+            Self::Deleted(object) => Self::Deleted(object.clone()),
+            Self::Relisted => Self::Relisted,
+        }
+    }
+}
+
+/// One kind of object in all namespaces that are watched: a store each, or one for the whole cluster.
+pub struct Watched<K: Lookup + Clone + 'static>
+where
+    K::DynamicType: std::hash::Hash + Eq,
+{
+    scopes: Arc<Vec<Store<K>>>,
+    changes: broadcast::Sender<Change<K>>,
+}
+
+impl<K: Lookup + Clone + 'static> Clone for Watched<K>
+where
+    K::DynamicType: std::hash::Hash + Eq,
+{
+    fn clone(&self) -> Self {
+        Self { scopes: self.scopes.clone(), changes: self.changes.clone() }
+    }
+}
+
+impl<K> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
+{
+    /// Puts stores together; whoever fills them calls [`Watched::publish`].
+    #[must_use]
+    pub fn new(scopes: Vec<Store<K>>) -> Self {
+        Self { scopes: Arc::new(scopes), changes: broadcast::channel(CHANGES).0 }
+    }
+
+    /// A namespaced object.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name).within(namespace);
+        self.scopes.iter().find_map(|store| store.get(&key))
+    }
+
+    /// An object without namespace.
+    #[must_use]
+    pub fn get_global(&self, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name);
+        self.scopes.iter().find_map(|store| store.get(&key))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.scopes.iter().flat_map(Store::state).collect()
+    }
+
+    /// Those of one namespace.
+    #[must_use]
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let inside = |object: &K| ResourceExt::namespace(object).as_deref() == Some(namespace);
+        self.scopes.iter().flat_map(|store| store.state_filter(inside)).collect()
+    }
+
+    /// Tells of changes from now on. A listener that lags must look at everything again.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change<K>> {
+        self.changes.subscribe()
+    }
+
+    /// The stores, one for each namespace that is watched.
+    #[must_use]
+    pub fn scopes(&self) -> &[Store<K>] {
+        &self.scopes
+    }
+
+    /// Tells the listeners; that there is none is fine.
+    pub fn publish(&self, change: Change<K>) {
+        drop(self.changes.send(change));
+    }
+
+    /// Waits until all have been listed once.
+    pub async fn ready(&self) {
+        for store in self.scopes.iter() {
+            // A dropped writer means that the program is ending.
+            drop(store.wait_until_ready().await);
+        }
+    }
+}
+
+/// The stores that the operator decides from. Pods and namespaces hold only what is used.
+#[derive(Clone)]
+pub struct Stores {
+    /// PeerNetworks.
+    pub networks: Watched<PeerNetwork>,
+    /// PairingCodes.
+    pub codes: Watched<PairingCode>,
+    /// Peers.
+    pub peers: Watched<Peer>,
+    /// Pods: metadata, node, service account, names of containers and volumes, phase, addresses, conditions of ours and `Ready`.
+    pub pods: Watched<Pod>,
+    /// Namespaces: metadata.
+    pub namespaces: Watched<Namespace>,
+    /// Services of ours.
+    pub services: Watched<Service>,
+    /// StatefulSets of ours.
+    pub stateful_sets: Watched<StatefulSet>,
+}
+
+impl Stores {
+    /// Waits until everything has been listed once.
+    pub async fn ready(&self) {
+        self.networks.ready().await;
+        self.codes.ready().await;
+        self.peers.ready().await;
+        self.pods.ready().await;
+        self.namespaces.ready().await;
+        self.services.ready().await;
+        self.stateful_sets.ready().await;
+    }
+}

@@ -1,0 +1,52 @@
+//! Errors of the API server, in words that say what to do.
+
+/// What went wrong, for a person. A refusal by RBAC names verb and resource, as the API server says them.
+#[must_use]
+pub fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
+            format!("the operator lacks a permission; install its RBAC with the chart: {}", status.message)
+        }
+        kube::Error::Api(status) if status.code == 403 => format!("the API server refuses: {}", status.message),
+        kube::Error::Api(status) if status.code == 404 && status.message.contains("could not find the requested resource") => {
+            "the API server does not know this kind; install the CRDs with the chart".to_owned()
+        }
+        kube::Error::Api(status) => format!("the API server says {}: {}", status.code, status.message),
+        other => chain(other),
+    }
+}
+
+/// An error and its causes, separated by colons.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn api(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
+    }
+
+    #[test]
+    fn a_missing_permission_is_named() {
+        let refused = r#"pods is forbidden: User "system:serviceaccount:a:b" cannot list resource "pods" in API group "" at the cluster scope"#;
+        let text = explain(&api(403, refused));
+        assert!(text.contains("RBAC") && text.contains(r#"cannot list resource "pods""#), "{text}");
+        let policy = explain(&api(403, "admission policy denied the request"));
+        assert_eq!(policy, "the API server refuses: admission policy denied the request");
+        assert!(explain(&api(404, "the server could not find the requested resource")).contains("CRDs"));
+    }
+}
