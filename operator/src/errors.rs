@@ -3,16 +3,19 @@
 /// What went wrong, for a person. A refusal by RBAC names verb and resource, as the API server says them.
 #[must_use]
 pub fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
-            format!("the operator lacks a permission; install its RBAC with the chart: {}", status.message)
+    let kube::Error::Api(status) = error else {
+        return chain(error);
+    };
+    let message = &status.message;
+    match status.code {
+        403 if message.contains(" cannot ") => {
+            format!("the operator lacks a permission; install its RBAC with the chart: {message}")
         }
-        kube::Error::Api(status) if status.code == 403 => format!("the API server refuses: {}", status.message),
-        kube::Error::Api(status) if status.code == 404 && status.message.contains("could not find the requested resource") => {
+        403 => format!("the API server refuses: {message}"),
+        404 if message.contains("could not find the requested resource") => {
             "the API server does not know this kind; install the CRDs with the chart".to_owned()
         }
-        kube::Error::Api(status) => format!("the API server says {}: {}", status.code, status.message),
-        other => chain(other),
+        code => format!("the API server says {code}: {message}"),
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Pod, Service},
 };
 use kube::{
-    Resource, ResourceExt as _,
+    Resource, ResourceExt,
     runtime::reflector::{Lookup, ObjectRef, Store},
 };
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
