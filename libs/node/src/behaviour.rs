@@ -1,0 +1,225 @@
+//! What the swarm is made of. The first two decide about strangers; everything
+//! inside the gate sees admitted peers only.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use libp2p::{
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits,
+    connection_limits::ConnectionLimits,
+    identity::Keypair,
+    kad, memory_connection_limits, noise, ping, relay,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    tcp, yamux,
+};
+use peerup_protocol::names::ProtocolNames;
+use tokio::sync::mpsc;
+
+use crate::{
+    circuits::Circuits,
+    config::{RelayLimits, Role},
+    counters::Counters,
+    event::Event,
+    gate::Gate,
+    members::Members,
+    node::NodeError,
+    probation::{ProbationLimits, behaviour::Probation},
+    protocol::Offers,
+    quiet::Quiet,
+    streams::Streams,
+};
+
+/// An idle connection is closed after this time; a reservation keeps its connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTIONS_PER_PEER: u32 = 8;
+const PEER_CONNECTIONS: u32 = 1024;
+const PENDING_INBOUND: u32 = 512;
+const PENDING_OUTBOUND: u32 = 128;
+/// Over this much memory of the process no connection is taken.
+const PEER_MEMORY: usize = 512 << 20;
+const RELAY_MEMORY: usize = 2 << 30;
+/// Connections of a relay beyond one a reservation: members without one, strangers.
+const RELAY_SPARE_CONNECTIONS: usize = 1024;
+/// Reservations of one peer at a relay; more than one only while it reconnects.
+const RESERVATIONS_PER_PEER: usize = 2;
+/// Requests that one peer may make in a row, and the time after which it may make one more.
+const RESERVATION_RATE: (NonZeroU32, Duration) =
+    (NonZeroU32::MIN.saturating_add(29), Duration::from_secs(10));
+const CIRCUIT_RATE: (NonZeroU32, Duration) =
+    (NonZeroU32::MIN.saturating_add(511), Duration::from_secs(1));
+const DHT_RECORDS: usize = 4096;
+const DHT_VALUE_BYTES: usize = 4096;
+const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    pub(crate) gate: Gate<Inner>,
+    pub(crate) probation: Probation,
+    limits: connection_limits::Behaviour,
+    memory: memory_connection_limits::Behaviour,
+    pub(crate) streams: Streams,
+    identify: Quiet,
+}
+
+/// For admitted peers only.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Inner {
+    pub(crate) circuits: Toggle<Circuits>,
+    client: Toggle<relay::client::Behaviour>,
+    pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
+    ping: ping::Behaviour,
+}
+
+/// What the parts share.
+pub(crate) struct Shared {
+    pub(crate) members: Members,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+pub(crate) fn swarm(
+    key: Keypair,
+    names: &ProtocolNames,
+    role: &Role,
+    shared: Shared,
+) -> Result<Swarm<Behaviour>, NodeError> {
+    let failed = |error: &dyn std::error::Error| NodeError::Transport(error.to_string());
+    let offers = Offers::new(names, role).map_err(|error| failed(&error))?;
+    let kad_name = StreamProtocol::try_from_owned(names.kad()).map_err(|error| failed(&error))?;
+    let swarm = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default().nodelay(true),
+            noise::Config::new,
+            yamux::Config::default,
+        )
+        .map_err(|error| failed(&error))?
+        .with_quic()
+        .with_dns()
+        .map_err(|error| failed(&error))?
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .map_err(|error| failed(&error))?
+        .with_behaviour(|key, client| behaviour(key, client, role, offers, kad_name, shared))
+        .map_err(|error| failed(&error))?
+        .with_swarm_config(|config| {
+            config
+                .with_idle_connection_timeout(IDLE_TIMEOUT)
+                .with_smart_dial()
+        })
+        .build();
+    Ok(swarm)
+}
+
+fn behaviour(
+    key: &Keypair,
+    client: relay::client::Behaviour,
+    role: &Role,
+    offers: Offers,
+    kad_name: StreamProtocol,
+    Shared {
+        members,
+        counters,
+        events,
+    }: Shared,
+) -> Behaviour {
+    let id = key.public().to_peer_id();
+    let (circuits, client, probation, connections, memory) = match role {
+        Role::Peer => (
+            None,
+            Some(client),
+            ProbationLimits::default(),
+            PEER_CONNECTIONS,
+            PEER_MEMORY,
+        ),
+        Role::Relay(limits) => {
+            let relay = relay::Behaviour::new(id, relay_config(limits, &members));
+            let connections = limits
+                .max_reservations
+                .saturating_add(RELAY_SPARE_CONNECTIONS);
+            (
+                Some(Circuits::new(relay, Arc::clone(&counters))),
+                None,
+                limits.probation.clone(),
+                u32::try_from(connections).unwrap_or(u32::MAX),
+                RELAY_MEMORY,
+            )
+        }
+    };
+    let inner = Inner {
+        circuits: circuits.into(),
+        client: client.into(),
+        kad: dht(id, kad_name, role),
+        ping: ping::Behaviour::new(
+            ping::Config::new()
+                .with_interval(PING_INTERVAL)
+                .with_timeout(PING_TIMEOUT),
+        ),
+    };
+    Behaviour {
+        gate: Gate::new(inner, members.clone(), Arc::clone(&counters)),
+        probation: Probation::new(members.clone(), probation, Arc::clone(&counters)),
+        limits: connection_limits::Behaviour::new(
+            ConnectionLimits::default()
+                .with_max_pending_incoming(Some(PENDING_INBOUND))
+                .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
+                .with_max_established(Some(connections))
+                .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER)),
+        ),
+        memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
+        streams: Streams::new(offers, members, events, counters),
+        identify: Quiet::new(key.public()),
+    }
+}
+
+/// Every limit from the network's settings; members only; no limit per address, which a whole
+/// cluster may share.
+fn relay_config(limits: &RelayLimits, members: &Members) -> relay::Config {
+    let acl = || {
+        let members = members.clone();
+        Box::new(move |peer: PeerId, _: &libp2p::Multiaddr, _| members.contains(&peer))
+    };
+    let longest = Duration::from_secs(u32::MAX.into());
+    let timeout = if limits.circuit_timeout.is_zero() {
+        longest
+    } else {
+        limits.circuit_timeout
+    };
+    relay::Config {
+        max_reservations: limits.max_reservations,
+        max_reservations_per_peer: RESERVATIONS_PER_PEER,
+        reservation_rate_limiters: vec![acl()],
+        max_circuits: limits.max_circuits,
+        max_circuits_per_peer: limits.max_circuits,
+        max_circuit_duration: timeout.min(longest),
+        max_circuit_bytes: limits.circuit_data_limit,
+        circuit_src_rate_limiters: vec![acl()],
+        ..relay::Config::default()
+    }
+    .reservation_rate_per_peer(RESERVATION_RATE.0, RESERVATION_RATE.1)
+    .circuit_src_per_peer(CIRCUIT_RATE.0, CIRCUIT_RATE.1)
+}
+
+/// The network's DHT: relays keep it, peers ask; its table is filled by hand.
+fn dht(id: PeerId, name: StreamProtocol, role: &Role) -> kad::Behaviour<kad::store::MemoryStore> {
+    let store = kad::store::MemoryStore::with_config(
+        id,
+        kad::store::MemoryStoreConfig {
+            max_records: DHT_RECORDS,
+            max_value_bytes: DHT_VALUE_BYTES,
+            ..kad::store::MemoryStoreConfig::default()
+        },
+    );
+    let mut config = kad::Config::new(name);
+    config
+        .set_query_timeout(DHT_QUERY_TIMEOUT)
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_periodic_bootstrap_interval(None);
+    let mut dht = kad::Behaviour::with_config(id, store, config);
+    dht.set_mode(Some(match role {
+        Role::Peer => kad::Mode::Client,
+        Role::Relay(_) => kad::Mode::Server,
+    }));
+    dht
+}

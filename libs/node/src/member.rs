@@ -1,0 +1,330 @@
+//! The exchange of records (stream `member`), both sides, and what follows it:
+//! the dialer closes and dials again, because handlers are chosen when a
+//! connection is established.
+//!
+//! ```text
+//! dialer   hello ──────▶            admit, close, dial again
+//! listener        check, admit ──▶ hello
+//! then the side that knows the newer revocations sends them
+//! ```
+
+use std::{future::Future, time::Duration};
+
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use libp2p::swarm::ConnectionId;
+use peerup_pairing::membership::Refusal;
+use peerup_protocol::{
+    Multiaddr, PeerId, UnixTime,
+    frame::{EXCHANGE_SECONDS, MAX_LONG_FRAME, MemberHello, MemberLists, RosterAnswer},
+    record::Signed,
+    wire::DecodeError,
+};
+use tokio::time::timeout;
+
+use crate::{
+    io::{FrameError, read_frame, write_frame},
+    node::{DialError, Node, OpenError},
+    probation::Pool,
+    protocol::Protocol,
+};
+
+/// Time for a whole exchange.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(EXCHANGE_SECONDS);
+
+/// What this side shows and what it thinks of others. Checks are by clock and
+/// lists of the moment.
+pub trait Membership: Send + Sync {
+    /// The credential, and the newest revocations if there are any.
+    fn presented(&self) -> Presented;
+
+    /// Checks a credential on a connection with `peer`: a member record, or a relay's network
+    /// document.
+    ///
+    /// # Errors
+    /// When the peer is not to be admitted.
+    fn check(&self, peer: &PeerId, credential: &Signed) -> Result<Standing, Refusal>;
+
+    /// Takes a list that the other side calls newer; verifies and keeps it.
+    ///
+    /// # Errors
+    /// When the list is not the network's.
+    fn learn(&self, revocations: Signed) -> Result<(), Refusal>;
+}
+
+/// What a side shows.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    /// Member record or network document.
+    pub credential: Signed,
+    /// The newest revocations.
+    pub revocations: Option<KnownList>,
+}
+
+/// A verified revocation list with the fields that order it.
+#[derive(Debug, Clone)]
+pub struct KnownList {
+    /// Its epoch.
+    pub epoch: u64,
+    /// When it was signed.
+    pub issued: UnixTime,
+    /// The list.
+    pub signed: Signed,
+}
+
+/// What a credential is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A member, or a relay.
+    Admitted,
+    /// Only its time is over: it may renew and nothing else.
+    Renewing,
+}
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// The stream could not be opened.
+    #[error("no member stream: {0}")]
+    Open(#[from] OpenError),
+    /// A frame did not pass; a remote that does not accept our record closes.
+    #[error("the exchange of records broke off: {0}")]
+    Frame(#[from] FrameError),
+    /// A frame is not understood.
+    #[error("the exchange of records is not understood: {0}")]
+    Decode(#[from] DecodeError),
+    /// The remote's record or list is not accepted.
+    #[error("the remote is not accepted: {0}")]
+    Refused(#[from] Refusal),
+    /// The pool for renewals had no room, or the connection is gone.
+    #[error("the connection is not on probation any more")]
+    Probation,
+    /// The exchange as a whole took too long.
+    #[error("the exchange of records took too long")]
+    TimedOut,
+    /// The remote answered something else than a renewal.
+    #[error("the remote answered the renewal with something else")]
+    Unexpected,
+}
+
+/// Why a peer could not be connected as a member.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It could not be dialled.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The records were not exchanged.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+}
+
+/// Dials, exchanges records, admits the peer, closes and dials again. The connection that is left
+/// carries everything.
+///
+/// # Errors
+/// When the peer cannot be reached, or one side does not accept the other.
+pub async fn connect(
+    node: &Node,
+    membership: &impl Membership,
+    peer: PeerId,
+    addresses: Vec<Multiaddr>,
+) -> Result<ConnectionId, ConnectError> {
+    let first = node.dial(peer, addresses.clone()).await?;
+    let exchanged = within(exchange(node, first, peer, membership)).await;
+    node.close_connection(first).await;
+    exchanged?;
+    node.admit(peer).await;
+    Ok(node.dial(peer, addresses).await?)
+}
+
+/// Dials a relay with an expired record and brings a new one; `None` when the relay refuses.
+///
+/// # Errors
+/// When the relay cannot be reached, or one side does not accept the other.
+pub async fn renew(
+    node: &Node,
+    membership: &impl Membership,
+    relay: PeerId,
+    addresses: Vec<Multiaddr>,
+) -> Result<Option<Signed>, ConnectError> {
+    let connection = node.dial(relay, addresses).await?;
+    let renewed = within(async {
+        let mut stream = node.open_on(connection, Protocol::Member).await?;
+        present(&mut stream, &relay, membership).await?;
+        read_renewal(&mut stream).await
+    })
+    .await;
+    node.close_connection(connection).await;
+    Ok(renewed?)
+}
+
+/// The listener's side on an inbound stream. A member is admitted before it is answered; one that
+/// is to renew is let in for that, and the caller goes on with [`write_renewal`].
+///
+/// # Errors
+/// When one side does not accept the other; the connection should be closed then.
+pub async fn serve<S>(
+    node: &Node,
+    stream: &mut S,
+    peer: PeerId,
+    connection: ConnectionId,
+    membership: &impl Membership,
+) -> Result<Standing, MemberError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let served = within(listen(
+        stream,
+        &peer,
+        membership,
+        async |standing| match standing {
+            Standing::Admitted => {
+                node.admit(peer).await;
+                Ok(())
+            }
+            Standing::Renewing => node
+                .enter(connection, Pool::Renewing)
+                .await
+                .map_err(|_| MemberError::Probation),
+        },
+    ))
+    .await;
+    if matches!(served, Err(MemberError::Refused(_))) {
+        node.expel(peer).await;
+    }
+    served
+}
+
+/// The relay's answer to one that came to renew: its new record, or a refusal.
+///
+/// # Errors
+/// When the frame does not pass.
+pub async fn write_renewal<S>(stream: &mut S, record: Option<Signed>) -> Result<(), MemberError>
+where
+    S: AsyncWrite + Unpin,
+{
+    let answer = record.map_or(RosterAnswer::Refused, RosterAnswer::Record);
+    write_frame(stream, &answer.encode()).await?;
+    close(stream).await
+}
+
+async fn exchange(
+    node: &Node,
+    connection: ConnectionId,
+    peer: PeerId,
+    membership: &impl Membership,
+) -> Result<(), MemberError> {
+    let mut stream = node.open_on(connection, Protocol::Member).await?;
+    match present(&mut stream, &peer, membership).await? {
+        Standing::Admitted => Ok(()),
+        Standing::Renewing => Err(MemberError::Unexpected),
+    }
+}
+
+/// The dialer's side.
+async fn present<S>(
+    stream: &mut S,
+    peer: &PeerId,
+    membership: &impl Membership,
+) -> Result<Standing, MemberError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let own = membership.presented();
+    write_frame(stream, &hello(&own).encode()).await?;
+    let theirs = MemberHello::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
+    let standing = membership.check(peer, &theirs.credential)?;
+    settle(stream, &own, &theirs, membership)
+        .await?
+        .map_or(Ok(standing), |()| {
+            Ok(membership.check(peer, &theirs.credential)?)
+        })
+}
+
+/// The listener's side; `accept` comes between the check and the answer.
+async fn listen<S>(
+    stream: &mut S,
+    peer: &PeerId,
+    membership: &impl Membership,
+    accept: impl AsyncFnOnce(Standing) -> Result<(), MemberError>,
+) -> Result<Standing, MemberError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let theirs = MemberHello::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
+    let standing = membership.check(peer, &theirs.credential)?;
+    accept(standing).await?;
+    let own = membership.presented();
+    write_frame(stream, &hello(&own).encode()).await?;
+    settle(stream, &own, &theirs, membership)
+        .await?
+        .map_or(Ok(standing), |()| {
+            Ok(membership.check(peer, &theirs.credential)?)
+        })
+}
+
+/// The side with the newer revocations sends them; `Some` when this side learned.
+async fn settle<S>(
+    stream: &mut S,
+    own: &Presented,
+    theirs: &MemberHello,
+    membership: &impl Membership,
+) -> Result<Option<()>, MemberError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let known = own
+        .revocations
+        .as_ref()
+        .map_or((0, 0), |list| (list.epoch, list.issued));
+    match (&own.revocations, (theirs.epoch, theirs.issued)) {
+        (Some(list), other) if known > other => {
+            let lists = MemberLists {
+                revocations: list.signed.clone(),
+            };
+            write_frame(stream, &lists.encode()).await?;
+            Ok(None)
+        }
+        (_, other) if other > known => {
+            let lists = MemberLists::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
+            membership.learn(lists.revocations)?;
+            Ok(Some(()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn hello(own: &Presented) -> MemberHello {
+    let (epoch, issued) = own
+        .revocations
+        .as_ref()
+        .map_or((0, 0), |list| (list.epoch, list.issued));
+    MemberHello {
+        credential: own.credential.clone(),
+        epoch,
+        issued,
+    }
+}
+
+async fn read_renewal<S>(stream: &mut S) -> Result<Option<Signed>, MemberError>
+where
+    S: AsyncRead + Unpin,
+{
+    match RosterAnswer::decode(&read_frame(stream, MAX_LONG_FRAME).await?)? {
+        RosterAnswer::Record(record) => Ok(Some(record)),
+        RosterAnswer::Refused => Ok(None),
+        RosterAnswer::Page(_) | RosterAnswer::Lists { .. } => Err(MemberError::Unexpected),
+    }
+}
+
+async fn close<S>(stream: &mut S) -> Result<(), MemberError>
+where
+    S: AsyncWrite + Unpin,
+{
+    Ok(stream.close().await.map_err(FrameError::Io)?)
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, MemberError>>) -> Result<T, MemberError> {
+    timeout(EXCHANGE_TIMEOUT, work)
+        .await
+        .unwrap_or(Err(MemberError::TimedOut))
+}

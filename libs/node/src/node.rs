@@ -1,0 +1,259 @@
+//! The handle of a running node.
+
+use std::io;
+
+use libp2p::swarm::ConnectionId;
+use peerup_protocol::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    config::Config,
+    counters::Snapshot,
+    event::Event,
+    probation::{Pool, Refused},
+    protocol::Protocol,
+    stream::Stream,
+    streams::Target,
+    task::{self, Command},
+};
+
+/// Commands that wait for the swarm task.
+const COMMANDS: usize = 64;
+/// Events and inbound streams that wait for the reader.
+const EVENTS: usize = 256;
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A transport could not be set up.
+    #[error("the network could not be set up: {0}")]
+    Transport(String),
+    /// An address could not be listened on; another program may hold the port.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The node has been shut down.
+    #[error("the node is shut down")]
+    Stopped,
+}
+
+/// Why a peer could not be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No address was given, or only ones that no transport knows.
+    #[error("no address to dial")]
+    NoAddress,
+    /// Another peer answered at the address.
+    #[error("another peer answered: {0}")]
+    WrongPeer(PeerId),
+    /// A limit of this node stands against it.
+    #[error("refused by a limit of this node")]
+    Denied,
+    /// All addresses failed.
+    #[error("all addresses failed: {0}")]
+    Failed(String),
+    /// The node has been shut down.
+    #[error("the node is shut down")]
+    Stopped,
+}
+
+/// Why a stream could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No connection that may carry the protocol.
+    #[error("not connected")]
+    NotConnected,
+    /// The remote does not offer the protocol (to us).
+    #[error("the remote does not offer the protocol")]
+    Unsupported,
+    /// The remote did not answer in time.
+    #[error("the remote did not answer in time")]
+    TimedOut,
+    /// Too many streams are being opened on the connection.
+    #[error("too many streams are being opened")]
+    Busy,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(io::Error),
+    /// The connection was closed meanwhile, or the node has been shut down.
+    #[error("the connection was closed")]
+    Closed,
+}
+
+/// Why a relay holds no reservation.
+#[derive(Debug, thiserror::Error)]
+pub enum ReserveError {
+    /// No connection to the relay as an admitted peer.
+    #[error("not connected to the relay as an admitted peer")]
+    NotConnected,
+    /// Another request to the same relay is under way.
+    #[error("a request to this relay is under way")]
+    Pending,
+    /// The relay refused, or the connection ended.
+    #[error("the relay gave no reservation: {0}")]
+    Refused(String),
+    /// The node has been shut down.
+    #[error("the node is shut down")]
+    Stopped,
+}
+
+/// A running node; clones share it. It stops when all clones are gone.
+#[derive(Debug, Clone)]
+pub struct Node {
+    peer_id: PeerId,
+    commands: mpsc::Sender<Command>,
+}
+
+/// Starts the swarm on the current tokio runtime.
+///
+/// # Errors
+/// When a transport cannot be set up or an address cannot be listened on.
+pub fn start(config: Config) -> Result<(Node, mpsc::Receiver<Event>), NodeError> {
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (events, event_queue) = mpsc::channel(EVENTS);
+    let task = task::Task::new(config, command_queue, events)?;
+    let peer_id = task.peer_id();
+    tokio::spawn(task.run());
+    Ok((Node { peer_id, commands }, event_queue))
+}
+
+impl Node {
+    /// This node's PeerId.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Dials `peer` at all `addresses`, QUIC first, and waits until one connection is established.
+    ///
+    /// # Errors
+    /// When no address leads to the peer.
+    pub async fn dial(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<ConnectionId, DialError> {
+        self.ask(|reply| Command::Dial {
+            peer,
+            addresses,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(DialError::Stopped))
+    }
+
+    /// Opens a stream on the best connection to `peer`: direct before relayed, newest first.
+    ///
+    /// # Errors
+    /// When no connection may carry the protocol or the remote does not agree.
+    pub async fn open(&self, peer: PeerId, protocol: Protocol) -> Result<Stream, OpenError> {
+        self.open_at(Target::Peer(peer), protocol).await
+    }
+
+    /// Opens a stream on this connection.
+    ///
+    /// # Errors
+    /// When the connection is gone or the remote does not agree.
+    pub async fn open_on(
+        &self,
+        connection: ConnectionId,
+        protocol: Protocol,
+    ) -> Result<Stream, OpenError> {
+        self.open_at(Target::Connection(connection), protocol).await
+    }
+
+    async fn open_at(&self, target: Target, protocol: Protocol) -> Result<Stream, OpenError> {
+        self.ask(|reply| Command::Open {
+            target,
+            protocol,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(OpenError::Closed))
+    }
+
+    /// Admits the peer: connections that are established from now on carry everything.
+    pub async fn admit(&self, peer: PeerId) {
+        let _ = self.ask(|reply| Command::Admit { peer, reply }).await;
+    }
+
+    /// Takes the peer's admission back and closes all its connections.
+    pub async fn expel(&self, peer: PeerId) {
+        let _ = self.ask(|reply| Command::Expel { peer, reply }).await;
+    }
+
+    /// Closes all connections to the peer.
+    pub async fn close(&self, peer: PeerId) {
+        let _ = self.ask(|reply| Command::Close { peer, reply }).await;
+    }
+
+    /// Closes this connection.
+    pub async fn close_connection(&self, connection: ConnectionId) {
+        let _ = self
+            .ask(|reply| Command::CloseConnection { connection, reply })
+            .await;
+    }
+
+    /// Says what a connection on probation is there for; one that does not fit is closed.
+    ///
+    /// # Errors
+    /// When the pool has no room or the connection is not on probation.
+    pub async fn enter(&self, connection: ConnectionId, pool: Pool) -> Result<(), Refused> {
+        self.ask(|reply| Command::Enter {
+            connection,
+            pool,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(Refused::Unknown))
+    }
+
+    /// Reserves at an admitted relay that is connected, and waits for its answer. `address` is one
+    /// of the relay's; the reservation is renewed until the connection ends, then
+    /// [`Event::ReservationLost`] comes.
+    ///
+    /// # Errors
+    /// When the relay is not connected or refuses.
+    pub async fn reserve(&self, relay: PeerId, address: Multiaddr) -> Result<(), ReserveError> {
+        self.ask(|reply| Command::Reserve {
+            relay,
+            address,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(ReserveError::Stopped))
+    }
+
+    /// Adds an address under which others reach this node; relays tell it to those who reserve.
+    pub async fn add_external_address(&self, address: Multiaddr) {
+        let _ = self
+            .ask(|reply| Command::AddExternalAddress { address, reply })
+            .await;
+    }
+
+    /// The state at this moment.
+    ///
+    /// # Errors
+    /// When the node has been shut down.
+    pub async fn snapshot(&self) -> Result<Snapshot, NodeError> {
+        self.ask(|reply| Command::Snapshot { reply })
+            .await
+            .ok_or(NodeError::Stopped)
+    }
+
+    /// Closes all connections and stops; waits until they are closed, one second at most.
+    pub async fn shutdown(&self) {
+        let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+    }
+
+    /// Sends a command and waits for the answer; `None` when the task is gone.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,147 @@
+//! The side that holds the code.
+
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use peerup_pairing::{
+    handshake::{Joiner, M2_LENGTH, M4_LENGTH},
+    join::{self as messages, AnswerError, Joined},
+};
+use peerup_protocol::{
+    PeerId, SigningKey, UnixTime,
+    code::{Code, Responder},
+    id::{PeerName, peer_id},
+};
+
+use super::{ANSWER_TIMEOUT, random};
+use crate::{
+    io::{read_frame, read_frame_within, write_frame},
+    node::{DialError, Node, OpenError},
+    protocol::Protocol,
+};
+
+/// Why pairing did not give a membership.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// The relay closed before it answered M1: try again later, or another relay.
+    #[error("relay busy")]
+    Busy,
+    /// Wrong, used, expired or burned code, or the relay cannot reach the operator: it never says which.
+    #[error("pairing failed")]
+    Failed,
+    /// The relay knows the code, its answer is not valid.
+    #[error("pairing failed: {0}")]
+    Answer(#[from] AnswerError),
+    /// The relay could not be reached.
+    #[error("cannot reach the relay: {0}")]
+    Dial(#[from] DialError),
+    /// The relay does not offer pairing in the code's network.
+    #[error("cannot pair at the relay: {0}")]
+    Open(#[from] OpenError),
+    /// The code names no responder.
+    #[error("the code names no relay")]
+    NoResponder,
+    /// The system gave no random bytes.
+    #[error("the operating system gives no randomness")]
+    Random,
+}
+
+/// A membership, and which relay answered.
+#[derive(Debug, Clone)]
+pub struct Paired {
+    /// The membership.
+    pub joined: Joined,
+    /// The relay.
+    pub responder: PeerId,
+}
+
+/// Redeems a code at its responders, one after the other while they are busy or out of reach. An
+/// attempt that got as far as M2 is the last. `now` is asked when the record is checked.
+///
+/// # Errors
+/// The last responder's.
+pub async fn pair(
+    node: &Node,
+    code: &Code,
+    identity: &SigningKey,
+    name: &PeerName,
+    now: impl Fn() -> UnixTime,
+) -> Result<Paired, PairError> {
+    let mut last = PairError::NoResponder;
+    for responder in &code.responders {
+        match pair_at(node, responder, code, identity, name, &now).await {
+            Err(again @ (PairError::Busy | PairError::Dial(_) | PairError::Open(_))) => {
+                last = again
+            }
+            done => return done,
+        }
+    }
+    Err(last)
+}
+
+async fn pair_at(
+    node: &Node,
+    responder: &Responder,
+    code: &Code,
+    identity: &SigningKey,
+    name: &PeerName,
+    now: impl Fn() -> UnixTime,
+) -> Result<Paired, PairError> {
+    let connection = node
+        .dial(responder.peer, responder.addresses.clone())
+        .await?;
+    let joined = async {
+        let mut stream = node.open_on(connection, Protocol::Pair).await?;
+        join(&mut stream, responder.peer, code, identity, name, now).await
+    }
+    .await;
+    node.close_connection(connection).await;
+    Ok(Paired {
+        joined: joined?,
+        responder: responder.peer,
+    })
+}
+
+/// The joiner's side on an open stream to `responder`.
+///
+/// # Errors
+/// [`PairError::Busy`] before M2; after it [`PairError::Failed`], whatever the reason.
+pub async fn join<S>(
+    stream: &mut S,
+    responder: PeerId,
+    code: &Code,
+    identity: &SigningKey,
+    name: &PeerName,
+    now: impl Fn() -> UnixTime,
+) -> Result<Joined, PairError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let own = peer_id(&identity.verifying_key());
+    let seed = random().map_err(|_| PairError::Random)?;
+    let context = messages::context(code, responder, own);
+    let (joiner, m1) = Joiner::start(context, &seed);
+    write_frame(stream, &m1)
+        .await
+        .map_err(|_| PairError::Busy)?;
+    let m2 = read_frame(stream, M2_LENGTH)
+        .await
+        .map_err(|_| PairError::Busy)?;
+
+    let request = messages::request(code, identity, name).encode();
+    let salt = messages::salt(code);
+    let (waiting, m3) = joiner
+        .on_m2(&m2, salt.expose(), &request)
+        .map_err(|_| PairError::Failed)?;
+    write_frame(stream, &m3)
+        .await
+        .map_err(|_| PairError::Failed)?;
+    let m4 = read_frame_within(stream, M4_LENGTH, ANSWER_TIMEOUT)
+        .await
+        .map_err(|_| PairError::Failed)?;
+    let (outcome, m5) = waiting.on_m4(&m4).map_err(|_| PairError::Failed)?;
+    let joined = messages::check_response(&code.net, &own, name, &outcome.response, now())?;
+    // The membership is durable already: that the relay may hang up early is all that M5 tells it.
+    if write_frame(stream, &m5).await.is_ok() {
+        let _ = stream.close().await;
+    }
+    Ok(joined)
+}

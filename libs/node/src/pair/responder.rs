@@ -1,0 +1,315 @@
+//! The relay's side. It answers M1 whatever the code; after that it says
+//! something only to a joiner that the operator has accepted.
+
+use std::future::Future;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::swarm::ConnectionId;
+use peerup_pairing::handshake::{
+    Failure, M1, M1_LENGTH, M3_LENGTH, M5_LENGTH, Responder, ResponderAnswering,
+};
+use peerup_protocol::{
+    PeerId,
+    api::{FailureRequest, IssuedRecord, LookupRequest, RedeemRequest, RefusalReason},
+    code::HandshakeKind,
+    frame::{JoinRequest, JoinResponse},
+    id::{DhtNamespace, NetworkId, Slot},
+    record::Signed,
+    secret::Secret,
+};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{SILENCE_END, SILENCE_STEP, random};
+use crate::{
+    io::{read_frame, write_frame},
+    node::Node,
+    probation::{Pool, Refused},
+};
+
+/// Whom the responder asks: the operator, behind the relay's own limits.
+///
+/// The calls are dropped at [`SILENCE_END`] after M1. What must not be lost then,
+/// such as a group that stays closed until its failure is written, the
+/// implementation keeps elsewhere.
+pub trait Desk: Send + Sync {
+    /// The handshake's salt.
+    fn lookup(&self, request: LookupRequest) -> impl Future<Output = Lookup> + Send;
+
+    /// Asks to accept a joiner whose MAC was right; durable when answered. A refusal has been
+    /// counted where it counts.
+    fn redeem(
+        &self,
+        request: RedeemRequest,
+    ) -> impl Future<Output = Result<IssuedRecord, RefusalReason>> + Send;
+
+    /// Has a failure counted; durable when it returns.
+    fn failure(&self, request: FailureRequest) -> impl Future<Output = ()> + Send;
+}
+
+/// What is known of a group and slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It may be redeemed.
+    Known {
+        /// The handshake's salt.
+        salt: Secret<32>,
+        /// Whether the code was attested for this very joiner.
+        attested: bool,
+    },
+    /// It may not, or nobody can say; the joiner must not learn which.
+    Unknown(RefusalReason),
+}
+
+/// How an attempt ended; for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A new member, or one that came again.
+    Joined(Box<IssuedRecord>),
+    /// No room: closed before M2.
+    Busy,
+    /// Silence.
+    Failed(RefusalReason),
+}
+
+/// The network and the two ends of the stream.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    /// The network.
+    pub net: NetworkId,
+    /// Its name on the wire.
+    pub namespace: DhtNamespace,
+    /// This relay.
+    pub responder: PeerId,
+    /// Who wants to join, as the connection proves.
+    pub joiner: PeerId,
+}
+
+/// Answers an inbound stream on a connection of `joiner` and closes the connection unless it
+/// joined. A joiner is admitted before it is answered.
+pub async fn serve<S>(
+    node: &Node,
+    stream: &mut S,
+    joiner: PeerId,
+    connection: ConnectionId,
+    network: (NetworkId, DhtNamespace),
+    desk: &impl Desk,
+) -> Verdict
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (net, namespace) = network;
+    let ends = Ends {
+        net,
+        namespace,
+        responder: node.peer_id(),
+        joiner,
+    };
+    let enter = async |pool| node.enter(connection, pool).await;
+    let admit = async || node.admit(joiner).await;
+    let verdict = respond(stream, &ends, desk, enter, admit).await;
+    if !matches!(verdict, Verdict::Joined(_)) {
+        node.close_connection(connection).await;
+    }
+    verdict
+}
+
+/// The responder's side; the caller drops the stream afterwards. `enter` moves the connection into
+/// a pool, `admit` comes between redemption and answer.
+pub async fn respond<S>(
+    stream: &mut S,
+    ends: &Ends,
+    desk: &impl Desk,
+    enter: impl AsyncFn(Pool) -> Result<(), Refused>,
+    admit: impl AsyncFnOnce(),
+) -> Verdict
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Ok(m1) = read_frame(stream, M1_LENGTH).await else {
+        return Verdict::Busy;
+    };
+    let started = Instant::now();
+    let attempt = async {
+        let m1 = M1::parse(&m1).map_err(|failure| Stop::Failed(failure.refusal()))?;
+        attempt(stream, ends, m1, desk, enter, admit).await
+    };
+    let ended = timeout_at(started + SILENCE_END, attempt).await;
+    match ended.unwrap_or(Err(Stop::Failed(RefusalReason::Timeout))) {
+        Ok(record) => Verdict::Joined(Box::new(record)),
+        Err(Stop::Busy) => Verdict::Busy,
+        Err(Stop::Failed(reason)) => {
+            sleep_until(reset_at(started, Instant::now())).await;
+            Verdict::Failed(reason)
+        }
+    }
+}
+
+/// Why an attempt goes no further.
+enum Stop {
+    Busy,
+    Failed(RefusalReason),
+}
+
+/// The first step of the silence that is not before `now`.
+fn reset_at(started: Instant, now: Instant) -> Instant {
+    let mut at = SILENCE_STEP;
+    while started + at < now && at < SILENCE_END {
+        at += SILENCE_STEP;
+    }
+    started + at
+}
+
+async fn attempt<S>(
+    stream: &mut S,
+    ends: &Ends,
+    m1: M1,
+    desk: &impl Desk,
+    enter: impl AsyncFn(Pool) -> Result<(), Refused>,
+    admit: impl AsyncFnOnce(),
+) -> Result<IssuedRecord, Stop>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
+    let busy = |_| Stop::Busy;
+    let lookup = lookup(
+        desk,
+        LookupRequest {
+            kind,
+            group,
+            slot,
+            peer_id: ends.joiner,
+        },
+    );
+    let lookup = if slot == Slot::ATTESTED {
+        enter(Pool::Asking).await.map_err(busy)?;
+        let known = lookup.await;
+        let attested = matches!(known, Lookup::Known { attested: true, .. });
+        let pool = if attested {
+            Pool::Attested
+        } else {
+            Pool::Probationary
+        };
+        enter(pool).await.map_err(busy)?;
+        futures::future::Either::Left(std::future::ready(known))
+    } else {
+        enter(Pool::Probationary).await.map_err(busy)?;
+        futures::future::Either::Right(lookup)
+    };
+
+    let unavailable = |_| Stop::Failed(RefusalReason::Unavailable);
+    let timed_out = |_| Stop::Failed(RefusalReason::Timeout);
+    let seed = random().map_err(unavailable)?;
+    let (net, namespace) = (ends.net, ends.namespace.clone());
+    let (responder, m2) = Responder::on_m1(m1, net, namespace, ends.responder, ends.joiner, &seed);
+    write_frame(stream, &m2).await.map_err(timed_out)?;
+    let (m3, lookup) = futures::join!(read_frame(stream, M3_LENGTH), lookup);
+    let m3 = m3.map_err(timed_out)?;
+
+    let (answering, request) = match lookup {
+        Lookup::Unknown(reason) => {
+            // The same work as for a known slot.
+            let salt = random().map_err(unavailable)?;
+            let _ = responder.on_m3(&m3, salt.expose());
+            return Err(Stop::Failed(reason));
+        }
+        Lookup::Known { salt, .. } => match confirm(responder, &m3, &salt) {
+            Ok(confirmed) => confirmed,
+            Err(failure) => {
+                let reason = failure.refusal();
+                desk.failure(FailureRequest {
+                    group,
+                    slot,
+                    peer_id: ends.joiner,
+                    reason,
+                })
+                .await;
+                return Err(Stop::Failed(reason));
+            }
+        },
+    };
+    let JoinRequest {
+        name,
+        proof,
+        identity,
+    } = request;
+    let redeem = RedeemRequest {
+        kind,
+        group,
+        slot,
+        peer_id: ends.joiner,
+        name,
+        proof,
+        identity,
+    };
+    let issued = desk.redeem(redeem).await.map_err(Stop::Failed)?;
+    admit().await;
+    answer(stream, answering, &issued)
+        .await
+        .map_err(Stop::Failed)?;
+    Ok(issued)
+}
+
+/// Groups are all that a relay serves; the operator is not asked for anything else.
+async fn lookup(desk: &impl Desk, request: LookupRequest) -> Lookup {
+    match request.kind {
+        HandshakeKind::Group => desk.lookup(request).await,
+        HandshakeKind::Invite | HandshakeKind::Voucher => {
+            Lookup::Unknown(RefusalReason::UnknownGroup)
+        }
+    }
+}
+
+enum Unconfirmed {
+    Handshake(Failure),
+    Request,
+}
+
+impl Unconfirmed {
+    fn refusal(&self) -> RefusalReason {
+        match self {
+            Self::Handshake(failure) => failure.refusal(),
+            Self::Request => RefusalReason::Malformed,
+        }
+    }
+}
+
+fn confirm(
+    responder: Responder,
+    m3: &[u8],
+    salt: &Secret<32>,
+) -> Result<(ResponderAnswering, JoinRequest), Unconfirmed> {
+    let (answering, plain) = responder
+        .on_m3(m3, salt.expose())
+        .map_err(Unconfirmed::Handshake)?;
+    let request = JoinRequest::decode(&plain).map_err(|_| Unconfirmed::Request)?;
+    Ok((answering, request))
+}
+
+/// M4, and M5 if it comes: the redemption is durable, so a joiner that does not get M4 comes again.
+async fn answer<S>(
+    stream: &mut S,
+    answering: ResponderAnswering,
+    issued: &IssuedRecord,
+) -> Result<(), RefusalReason>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let response = JoinResponse {
+        record: Signed {
+            bytes: issued.record.clone(),
+            signature: issued.signature,
+        },
+        network_key: issued.network_public_key,
+    };
+    let (done, m4) = answering
+        .accept(&response.encode())
+        .map_err(Failure::refusal)?;
+    write_frame(stream, &m4)
+        .await
+        .map_err(|_| RefusalReason::Timeout)?;
+    if let Ok(m5) = read_frame(stream, M5_LENGTH).await {
+        let _ = done.on_m5(&m5);
+    }
+    Ok(())
+}

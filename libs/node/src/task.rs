@@ -1,0 +1,383 @@
+//! The task that owns the swarm: obeys commands, turns what the swarm says into
+//! events.
+
+mod swarm_events;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use libp2p::{
+    Swarm,
+    core::transport::ListenerId,
+    identity::Keypair,
+    multiaddr::Protocol as Part,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use peerup_protocol::{Multiaddr, PeerId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    behaviour::{self, Behaviour, Shared},
+    config::Config,
+    counters::{Connections, Counters, Snapshot},
+    event::Event,
+    members::Members,
+    node::{DialError, NodeError, ReserveError},
+    probation::{Pool, Refused},
+    protocol::Protocol,
+    streams::{Link, OpenReply, Target},
+};
+
+/// Events that wait until the reader has room; then the swarm is not polled.
+const OUTBOX: usize = 64;
+/// Addresses of one dial.
+const ADDRESSES: usize = 32;
+/// Time to close all connections at the end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Dial {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: Reply<Result<ConnectionId, DialError>>,
+    },
+    Open {
+        target: Target,
+        protocol: Protocol,
+        reply: OpenReply,
+    },
+    Admit {
+        peer: PeerId,
+        reply: Reply<()>,
+    },
+    Expel {
+        peer: PeerId,
+        reply: Reply<()>,
+    },
+    Close {
+        peer: PeerId,
+        reply: Reply<()>,
+    },
+    CloseConnection {
+        connection: ConnectionId,
+        reply: Reply<()>,
+    },
+    Enter {
+        connection: ConnectionId,
+        pool: Pool,
+        reply: Reply<Result<(), Refused>>,
+    },
+    Reserve {
+        relay: PeerId,
+        address: Multiaddr,
+        reply: Reply<Result<(), ReserveError>>,
+    },
+    AddExternalAddress {
+        address: Multiaddr,
+        reply: Reply<()>,
+    },
+    Snapshot {
+        reply: Reply<Snapshot>,
+    },
+    Shutdown {
+        reply: Reply<()>,
+    },
+}
+
+/// A reservation that is asked for (with somebody waiting) or held.
+struct Reservation {
+    relay: PeerId,
+    waiting: Option<Reply<Result<(), ReserveError>>>,
+}
+
+pub(crate) struct Task {
+    swarm: Swarm<Behaviour>,
+    members: Members,
+    counters: Arc<Counters>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    outbox: VecDeque<Event>,
+    dials: HashMap<ConnectionId, Reply<Result<ConnectionId, DialError>>>,
+    reservations: HashMap<ListenerId, Reservation>,
+}
+
+impl Task {
+    pub(crate) fn new(
+        config: Config,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, NodeError> {
+        let Config {
+            seed,
+            names,
+            role,
+            listen,
+        } = config;
+        let members = Members::default();
+        let counters = Arc::new(Counters::default());
+        let key = Keypair::ed25519_from_bytes(*seed.expose())
+            .map_err(|error| NodeError::Transport(error.to_string()))?;
+        let shared = Shared {
+            members: members.clone(),
+            counters: Arc::clone(&counters),
+            events: events.clone(),
+        };
+        let mut swarm = behaviour::swarm(key, &names, &role, shared)?;
+        for address in listen {
+            swarm
+                .listen_on(address.clone())
+                .map_err(|error| NodeError::Listen {
+                    address,
+                    source: std::io::Error::other(error.to_string()),
+                })?;
+        }
+        Ok(Self {
+            swarm,
+            members,
+            counters,
+            commands,
+            events,
+            outbox: VecDeque::new(),
+            dials: HashMap::new(),
+            reservations: HashMap::new(),
+        })
+    }
+
+    pub(crate) fn peer_id(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Runs until it is told to stop, all handles are gone, or nobody reads the events.
+    pub(crate) async fn run(mut self) {
+        let events = self.events.clone();
+        let stopped = loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    None => break None,
+                    Some(Command::Shutdown { reply }) => break Some(reply),
+                    Some(command) => self.obey(command),
+                },
+                room = events.reserve(), if !self.outbox.is_empty() => match room {
+                    Err(_) => break None,
+                    Ok(room) => if let Some(event) = self.outbox.pop_front() {
+                        room.send(event);
+                    },
+                },
+                event = self.swarm.select_next_some(), if self.outbox.len() < OUTBOX => {
+                    self.on_swarm_event(event);
+                }
+            }
+        };
+        self.close_all().await;
+        if let Some(reply) = stopped {
+            let _ = reply.send(());
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Dial {
+                peer,
+                addresses,
+                reply,
+            } => self.dial(peer, addresses, reply),
+            Command::Open {
+                target,
+                protocol,
+                reply,
+            } => {
+                self.swarm
+                    .behaviour_mut()
+                    .streams
+                    .open(target, protocol, reply);
+            }
+            Command::Admit { peer, reply } => {
+                self.members.insert(peer);
+                let _ = reply.send(());
+            }
+            Command::Expel { peer, reply } => {
+                self.members.remove(&peer);
+                let _ = self.swarm.disconnect_peer_id(peer);
+                let _ = reply.send(());
+            }
+            Command::Close { peer, reply } => {
+                let _ = self.swarm.disconnect_peer_id(peer);
+                let _ = reply.send(());
+            }
+            Command::CloseConnection { connection, reply } => {
+                self.swarm.close_connection(connection);
+                let _ = reply.send(());
+            }
+            Command::Enter {
+                connection,
+                pool,
+                reply,
+            } => {
+                let _ = reply.send(self.swarm.behaviour_mut().probation.enter(connection, pool));
+            }
+            Command::Reserve {
+                relay,
+                address,
+                reply,
+            } => self.reserve(relay, address, reply),
+            Command::AddExternalAddress { address, reply } => {
+                self.swarm.add_external_address(address);
+                let _ = reply.send(());
+            }
+            Command::Snapshot { reply } => {
+                let _ = reply.send(self.snapshot());
+            }
+            Command::Shutdown { reply } => drop(reply),
+        }
+    }
+
+    fn dial(
+        &mut self,
+        peer: PeerId,
+        mut addresses: Vec<Multiaddr>,
+        reply: Reply<Result<ConnectionId, DialError>>,
+    ) {
+        addresses.truncate(ADDRESSES);
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(addresses)
+            .build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, reply);
+            }
+            Err(error) => {
+                let _ = reply.send(Err(swarm_events::dial_error(&error)));
+            }
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        relay: PeerId,
+        address: Multiaddr,
+        reply: Reply<Result<(), ReserveError>>,
+    ) {
+        if let Some(known) = self
+            .reservations
+            .values()
+            .find(|known| known.relay == relay)
+        {
+            let pending = known.waiting.is_some();
+            let _ = reply.send(if pending {
+                Err(ReserveError::Pending)
+            } else {
+                Ok(())
+            });
+            return;
+        }
+        let links = self.swarm.behaviour().streams.links_to(&relay);
+        if !links.iter().any(|link| link.full && !link.origin.relayed) {
+            let _ = reply.send(Err(ReserveError::NotConnected));
+            return;
+        }
+        let through = match address.iter().last() {
+            Some(Part::P2p(_)) => address.clone(),
+            _ => address.clone().with(Part::P2p(relay)),
+        };
+        match self.swarm.listen_on(through.with(Part::P2pCircuit)) {
+            Ok(listener) => {
+                self.swarm
+                    .behaviour_mut()
+                    .gate
+                    .inner_mut()
+                    .kad
+                    .add_address(&relay, address);
+                self.reservations.insert(
+                    listener,
+                    Reservation {
+                        relay,
+                        waiting: Some(reply),
+                    },
+                );
+            }
+            Err(error) => {
+                let _ = reply.send(Err(ReserveError::Refused(error.to_string())));
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let behaviour = self.swarm.behaviour();
+        let inner = behaviour.gate.inner();
+        let (full, gated): (Vec<&Link>, Vec<&Link>) =
+            behaviour.streams.links().partition(|link| link.full);
+        let mut members: HashMap<PeerId, bool> = HashMap::new();
+        for link in &full {
+            *members.entry(link.peer).or_default() |= !link.origin.relayed;
+        }
+        let mut members: Vec<_> = members.into_iter().collect();
+        members.sort_unstable();
+        let mut reservations: Vec<PeerId> = match inner.circuits.as_ref() {
+            Some(circuits) => circuits.reservations().collect(),
+            None => self
+                .reservations
+                .values()
+                .filter(|r| r.waiting.is_none())
+                .map(|r| r.relay)
+                .collect(),
+        };
+        reservations.sort_unstable();
+        Snapshot {
+            connections: count(&full),
+            gated: count(&gated),
+            admitted: self.members.len(),
+            members,
+            reservations,
+            circuits: inner
+                .circuits
+                .as_ref()
+                .map_or(0, |circuits| circuits.circuits()),
+            probation: behaviour.probation.counts(),
+            denied: self.counters.denied(),
+        }
+    }
+
+    /// Closes what is open, so that remotes learn of the end at once.
+    async fn close_all(&mut self) {
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let _ = timeout(SHUTDOWN, async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        })
+        .await;
+    }
+}
+
+fn count(links: &[&Link]) -> Connections {
+    let mut connections = Connections::default();
+    for link in links {
+        if link.origin.relayed {
+            connections.relayed += 1;
+        } else if link.origin.is_quic() {
+            connections.quic += 1;
+        } else {
+            connections.tcp += 1;
+        }
+    }
+    connections
+}
