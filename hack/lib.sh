@@ -6,6 +6,8 @@ repository=$(dirname "$hack")
 cache=${PEERUP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/peerup}
 mkdir -p "$cache/logs"
 cache=$(cd "$cache" && pwd)
+# a fresh clone finds the dependencies built
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 # shellcheck disable=SC2034 # for those who source this file
 {
   demo_cluster=peerup-demo
