@@ -174,7 +174,7 @@ pub struct PeerStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// How well it can be reached, A to F.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::grade")]
     pub grade: Option<Grade>,
     /// Why, in words.
@@ -182,15 +182,15 @@ pub struct PeerStatus {
     #[schemars(length(max = 1024))]
     pub grade_reason: Option<String>,
     /// Which addresses counted as public.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::scope")]
     pub scope: Option<Scope>,
     /// What kind of NAT it is behind.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::nat_type")]
     pub nat_type: Option<NatType>,
     /// How sure the grade is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::confidence")]
     pub confidence: Option<Confidence>,
     /// What the grade rests on, as short codes such as `mapping-differs`.
@@ -202,7 +202,7 @@ pub struct PeerStatus {
     #[schemars(schema_with = "addresses")]
     pub public_addresses: Vec<String>,
     /// How it is reached.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::path")]
     pub path: Option<Path>,
     /// The relays that it holds a place at.

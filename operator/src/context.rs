@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{config::Config, events::Events, keys::Keys, leader::Leadership, metrics::Metrics};
+use crate::{config::Config, events::Events, health::Health, keys::Keys, leader::Leadership, metrics::Metrics};
 
 mod ca;
+mod children;
 mod documents;
 mod presence;
 mod reports;
 mod stores;
 
 pub use ca::CaBundle;
+pub use children::{ChildKey, Children, Kind};
 pub use documents::{Documents, Published};
 pub use presence::{Presence, RelayPresence};
 pub use reports::{Heard, PeerKey, Reports};
@@ -43,4 +45,6 @@ pub struct Context {
     pub ca: CaBundle,
     /// Events on objects.
     pub events: Events,
+    /// Whether this replica can do its work.
+    pub health: Health,
 }

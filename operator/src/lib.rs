@@ -6,11 +6,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 pub mod clock;
+pub mod conditions;
 pub mod config;
 pub mod context;
+pub mod controller;
 pub mod errors;
 pub mod events;
+pub mod health;
+pub mod http;
 pub mod keys;
 pub mod leader;
 pub mod metrics;
 pub mod shutdown;
+pub mod watches;

@@ -3,6 +3,7 @@
 //!
 //! The tests are in `tests/tests`: `architecture` (unit tier), `api` (light tier).
 
+pub mod crds;
 pub mod light;
 pub mod programs;
 pub mod wait;

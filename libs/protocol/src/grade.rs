@@ -99,8 +99,10 @@ words! {
         None = "None",
         /// The same for every destination.
         EndpointIndependent = "EndpointIndependent",
-        /// Another one for another destination (address, port or both).
-        EndpointDependent = "EndpointDependent",
+        /// Another one for another address.
+        AddressDependent = "AddressDependent",
+        /// Another one for another address or port.
+        AddressAndPortDependent = "AddressAndPortDependent",
         /// Not measured.
         Unknown = "Unknown",
     }
@@ -192,25 +194,29 @@ words! {
         MappingDiffers = "mapping-differs",
         /// All destinations saw the same address of one socket.
         MappingSame = "mapping-same",
+        /// One destination answered: whether others see the same is not known.
+        MappingUnknown = "mapping-unknown",
+        /// Two rounds of one measurement did not agree; the worse one counts.
+        Unstable = "unstable",
         /// The outside sees the local address.
         NoNat = "no-nat",
-        /// Only one destination answered: the mapping is not known.
-        MappingUnknown = "mapping-unknown",
+        /// The outside kept the port number.
+        PortPreserved = "port-preserved",
         /// One relay: two of its ports can only tell port-dependent or not.
         OneRelay = "one-relay",
         /// Nobody could test which packets come in.
         FilteringUntestable = "filtering-untestable",
-        /// The outside kept the port number.
-        PortPreserved = "port-preserved",
-        /// An IPv6 address in scope that nobody has confirmed.
-        Ipv6Unconfirmed = "ipv6-unconfirmed",
-        /// The outside saw an address of 100.64.0.0/10, or the default route goes there.
+        /// Packets of strangers come in over IPv6.
+        Ipv6ProbeOk = "ipv6-probe-ok",
+        /// Packets of strangers come in over IPv4.
+        Ipv4ProbeOk = "ipv4-probe-ok",
+        /// Packets of known addresses come in.
+        FilteringAddress = "filtering-address-dependent",
+        /// Only packets of known addresses and ports come in.
+        FilteringPort = "filtering-port-dependent",
+        /// The default route starts at an address of 100.64.0.0/10.
         CgnatLocalAddress = "cgnat-local-address",
         /// Nobody outside could be asked.
         NoOutsideVantage = "no-outside-vantage",
-        /// Two measurements did not agree.
-        Unstable = "unstable",
-        /// A relay answered from another address than it says.
-        Rewritten = "rewritten",
     }
 }

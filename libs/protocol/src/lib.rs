@@ -21,6 +21,7 @@ pub mod names;
 pub mod record;
 pub mod report;
 pub mod secret;
+pub mod stun;
 pub mod wire;
 
 mod base64;

@@ -244,6 +244,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Everything that is left.
+    #[must_use]
+    pub fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Refuses bytes after the last field.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.0.is_empty() {

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{Namespace, Pod, Service},
-};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{Lookup, ObjectRef, Store},
 };
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
 use tokio::sync::broadcast;
+
+use super::Children;
 
 /// Changes that a slow listener may lag behind before it has to look at everything again.
 const CHANGES: usize = 4096;
@@ -133,8 +132,8 @@ pub struct Stores {
     pub namespaces: Watched<Namespace>,
     /// Services of ours.
     pub services: Watched<Service>,
-    /// StatefulSets of ours.
-    pub stateful_sets: Watched<StatefulSet>,
+    /// All that the operator makes for networks.
+    pub children: Children,
 }
 
 impl Stores {
@@ -146,6 +145,6 @@ impl Stores {
         self.pods.ready().await;
         self.namespaces.ready().await;
         self.services.ready().await;
-        self.stateful_sets.ready().await;
+        self.children.ready(self.services.scopes().len()).await;
     }
 }

@@ -1,4 +1,5 @@
 //! The API tier: a real API server without nodes (see `peerup_tests::light`).
 //! One binary, so that its tests share one server.
 
+mod crds;
 mod smoke;

@@ -1,0 +1,37 @@
+//! The custom resources in a real API server.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+
+use crate::wait::eventually;
+
+/// Applies the CustomResourceDefinitions and waits until they are served. May be called by every test.
+pub async fn install(client: &Client) -> Result<()> {
+    let api = Api::<CustomResourceDefinition>::all(client.clone());
+    let parameters = PatchParams::apply("peerup-tests").force();
+    for definition in peerup_crds::definitions() {
+        let name = definition.name_any();
+        api.patch(&name, &parameters, &Patch::Apply(&definition))
+            .await
+            .with_context(|| format!("apply {name}"))?;
+        eventually(&name, Duration::from_secs(20), async || {
+            let conditions = api
+                .get(&name)
+                .await?
+                .status
+                .and_then(|status| status.conditions);
+            let established = conditions
+                .unwrap_or_default()
+                .into_iter()
+                .any(|condition| condition.type_ == "Established" && condition.status == "True");
+            ensure!(established, "not established");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}

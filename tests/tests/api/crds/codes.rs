@@ -1,0 +1,223 @@
+//! PairingCode: what is refused, and that its status never goes back.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{kinds, refused, with, without};
+
+fn code_status(slots: &[(u16, &str)]) -> Value {
+    let codes: Vec<_> = slots
+        .iter()
+        .map(|(slot, state)| {
+            let mut code = json!({
+                "slot": slot, "state": state,
+                "hash": format!("{slot:064x}"), "publicKey": format!("{slot:064x}"),
+            });
+            if *state == "Used" {
+                code["peerRef"] = json!({ "name": "crew.laptop" });
+            }
+            code
+        })
+        .collect();
+    json!({
+        "group": "0123456789abcdef", "issuedTime": "2026-01-01T00:00:00Z",
+        "expirationTime": "2026-01-01T01:00:00Z", "failedAttempts": 1, "codes": codes,
+    })
+}
+
+#[tokio::test]
+async fn bad_pairing_codes_are_refused() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    for (field, value, words) in [
+        (
+            "ttlSeconds",
+            json!(5),
+            "spec.ttlSeconds in body should be greater than or equal to 60",
+        ),
+        (
+            "ttlSeconds",
+            json!(604_801),
+            "should be less than or equal to 604800",
+        ),
+        (
+            "count",
+            json!(0),
+            "spec.count in body should be greater than or equal to 1",
+        ),
+        ("count", json!(101), "should be less than or equal to 100"),
+        (
+            "maxFailedAttempts",
+            json!(11),
+            "should be less than or equal to 10",
+        ),
+        (
+            "networkRef",
+            json!({}),
+            "spec.networkRef.name: Required value",
+        ),
+        ("state", json!("Paused"), "Unsupported value: \"Paused\""),
+    ] {
+        let spec = with(json!({ "networkRef": { "name": "crew" } }), field, value);
+        refused(&spec.to_string(), codes.create("bad", spec).await, words)?;
+    }
+    refused(
+        "no spec",
+        codes.create("bad", Value::Null).await,
+        "spec: Required value",
+    )
+}
+
+#[tokio::test]
+async fn a_pairing_code_changes_only_its_state_and_only_once() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    let spec = json!({
+        "networkRef": { "name": "crew" }, "count": 3, "maxFailedAttempts": 3,
+        "delivery": { "secret": { "name": "codes" } }, "peer": { "namePrefix": "dev-" },
+    });
+    codes.create("three", spec).await?;
+    for (field, value, words) in [
+        (
+            "networkRef",
+            json!({ "name": "other" }),
+            "networkRef must not change",
+        ),
+        ("count", json!(4), "count must not change"),
+        ("ttlSeconds", json!(7200), "ttlSeconds must not change"),
+        (
+            "maxFailedAttempts",
+            json!(10),
+            "maxFailedAttempts must not change",
+        ),
+        (
+            "maxFailedAttempts",
+            Value::Null,
+            "maxFailedAttempts must not be added or removed",
+        ),
+        (
+            "delivery",
+            json!({ "secret": { "name": "other" } }),
+            "delivery must not change",
+        ),
+        (
+            "delivery",
+            Value::Null,
+            "delivery must not be added or removed",
+        ),
+        (
+            "peer",
+            json!({ "credentialTTLSeconds": 60 }),
+            "peer must not change",
+        ),
+        ("peer", Value::Null, "peer must not be added or removed"),
+    ] {
+        let patch = json!({ "spec": { field: value } });
+        refused(&patch.to_string(), codes.merge("three", patch).await, words)?;
+    }
+    codes
+        .merge("three", json!({ "spec": { "state": "Revoked" } }))
+        .await?;
+    let patch = json!({ "spec": { "state": "Active" } });
+    refused(
+        "revive",
+        codes.merge("three", patch).await,
+        "state must stay Revoked",
+    )
+}
+
+#[tokio::test]
+async fn the_status_of_a_pairing_code_never_goes_back() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    codes
+        .create(
+            "three",
+            json!({ "networkRef": { "name": "crew" }, "count": 3 }),
+        )
+        .await?;
+    let status = code_status(&[(0, "Used"), (1, "Available"), (2, "Expired")]);
+    codes.status("three", status.clone()).await?;
+    let hash = |hash: &str| {
+        let mut status = status.clone();
+        status["codes"][1]["hash"] = json!(hash.repeat(64));
+        status
+    };
+    let no_peer = {
+        let mut status = status.clone();
+        status["codes"][1]["state"] = json!("Used");
+        status
+    };
+    for (changed, words) in [
+        (Value::Null, "status must not be removed"),
+        (json!({}), "group must not change"),
+        (
+            without(status.clone(), "codes"),
+            "codes must keep every slot",
+        ),
+        (
+            with(status.clone(), "codes", json!([])),
+            "codes must keep every slot",
+        ),
+        (
+            code_status(&[(0, "Used"), (1, "Available")]),
+            "codes must keep every slot",
+        ),
+        (
+            code_status(&[(0, "Available"), (1, "Available"), (2, "Expired")]),
+            "codes must keep the state of every slot",
+        ),
+        (
+            code_status(&[(0, "Used"), (1, "Available"), (2, "Burned")]),
+            "state must not change any more",
+        ),
+        (hash("f"), "codes must keep hash and publicKey"),
+        (no_peer, "peerRef must be set when the state is Used"),
+        (
+            with(status.clone(), "failedAttempts", json!(0)),
+            "failedAttempts must not become smaller",
+        ),
+        (
+            without(status.clone(), "failedAttempts"),
+            "failedAttempts must not become smaller",
+        ),
+        (
+            with(
+                status.clone(),
+                "expirationTime",
+                json!("2026-01-01T01:00:01Z"),
+            ),
+            "expirationTime must not become later",
+        ),
+        (
+            with(status.clone(), "issuedTime", json!("2025-01-01T01:00:01Z")),
+            "issuedTime must not change",
+        ),
+    ] {
+        refused(
+            &changed.to_string(),
+            codes.status("three", changed).await,
+            words,
+        )?;
+    }
+    let forward = with(
+        code_status(&[(0, "Used"), (1, "Burned"), (2, "Expired")]),
+        "failedAttempts",
+        json!(3),
+    );
+    let forward = with(forward, "expirationTime", json!("2026-01-01T00:30:00Z"));
+    codes.status("three", forward).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hundred_codes_are_within_the_budget_of_the_rules() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    codes
+        .create(
+            "many",
+            json!({ "networkRef": { "name": "crew" }, "count": 100 }),
+        )
+        .await?;
+    let all = |state: &'static str| (0..100).map(|slot| (slot, state)).collect::<Vec<_>>();
+    codes.status("many", code_status(&all("Available"))).await?;
+    codes.status("many", code_status(&all("Used"))).await?;
+    Ok(())
+}

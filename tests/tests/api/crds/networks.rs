@@ -1,0 +1,130 @@
+//! PeerNetwork: what is refused.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{kinds, refused, with, without};
+
+#[tokio::test]
+async fn bad_networks_are_refused() -> Result<()> {
+    let (networks, _, _) = kinds().await?;
+    let long = "a".repeat(41);
+    for name in ["1crew", "crew.a", long.as_str()] {
+        refused(
+            name,
+            networks.create(name, json!({})).await,
+            "must be a DNS label of at most 40 characters",
+        )?;
+    }
+    for (spec, words) in [
+        (
+            json!({ "dhtNamespace": "Crew" }),
+            "spec.dhtNamespace in body should match",
+        ),
+        (
+            json!({ "allowedNamespaces": { "from": "Selector" } }),
+            "selector must be given with from: Selector",
+        ),
+        (
+            json!({ "allowedNamespaces": { "selector": {} } }),
+            "selector must be given with from: Selector",
+        ),
+        (
+            json!({ "relay": { "managed": { "replicas": 10 } } }),
+            "should be less than or equal to 9",
+        ),
+        (
+            json!({ "relay": { "managed": { "replicas": 0 } } }),
+            "should be greater than or equal to 1",
+        ),
+        (
+            json!({ "relay": { "managed": { "podTemplate": { "affinity": { "nodeAffinity": "x" } } } } }),
+            "must be of type object",
+        ),
+        (
+            json!({ "reachability": { "offlineAfterSeconds": 10 } }),
+            "must be greater than reportPeriodSeconds",
+        ),
+        (
+            json!({ "reachability": { "offlineAfterSeconds": 9, "reportPeriodSeconds": 5 } }),
+            "should be greater than or equal to 10",
+        ),
+        (
+            json!({ "reachability": { "internalCIDRs": ["10.0.0.0/33"] } }),
+            "must be an address range",
+        ),
+        (
+            json!({ "reachability": { "minimumGrade": "F" } }),
+            "Unsupported value: \"F\"",
+        ),
+        (
+            json!({ "pairing": { "maxFailedAttempts": 0 } }),
+            "should be greater than or equal to 1",
+        ),
+    ] {
+        refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_network_keeps_its_name_on_the_wire_and_its_epoch() -> Result<()> {
+    let (networks, _, _) = kinds().await?;
+    networks
+        .create("named", json!({ "dhtNamespace": "shop" }))
+        .await?;
+    networks.create("unnamed", json!({})).await?;
+    refused(
+        "change",
+        networks
+            .merge("named", json!({ "spec": { "dhtNamespace": "other" } }))
+            .await,
+        "dhtNamespace must not change",
+    )?;
+    refused(
+        "remove",
+        networks
+            .merge("named", json!({ "spec": { "dhtNamespace": null } }))
+            .await,
+        "must not be added or removed",
+    )?;
+    refused(
+        "add",
+        networks
+            .merge("unnamed", json!({ "spec": { "dhtNamespace": "shop" } }))
+            .await,
+        "must not be added or removed",
+    )?;
+
+    let status = json!({ "networkID": "0".repeat(32), "dhtNamespace": "shop", "epoch": 2 });
+    networks.status("named", status.clone()).await?;
+    for (changed, words) in [
+        (
+            with(status.clone(), "epoch", json!(1)),
+            "epoch must not become smaller",
+        ),
+        (
+            without(status.clone(), "epoch"),
+            "epoch must not become smaller",
+        ),
+        (
+            with(status.clone(), "networkID", json!("1".repeat(32))),
+            "networkID must not change",
+        ),
+        (
+            with(status.clone(), "dhtNamespace", json!("other")),
+            "dhtNamespace must not change",
+        ),
+        (Value::Null, "status must not be removed"),
+    ] {
+        refused(
+            &changed.to_string(),
+            networks.status("named", changed).await,
+            words,
+        )?;
+    }
+    networks
+        .status("named", with(status, "epoch", json!(3)))
+        .await?;
+    Ok(())
+}
