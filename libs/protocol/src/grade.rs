@@ -218,5 +218,7 @@ words! {
         CgnatLocalAddress = "cgnat-local-address",
         /// Nobody outside could be asked.
         NoOutsideVantage = "no-outside-vantage",
+        /// An IPv6 address in scope that nobody outside has confirmed.
+        Ipv6Unconfirmed = "ipv6-unconfirmed",
     }
 }
