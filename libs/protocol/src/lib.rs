@@ -25,6 +25,8 @@ pub mod stun;
 pub mod wire;
 
 mod base64;
+#[cfg(test)]
+mod vectors;
 
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
 pub use libp2p_identity::PeerId;

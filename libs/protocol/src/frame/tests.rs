@@ -1,0 +1,182 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::{PeerName, Serial};
+use crate::report::MAX_REPORT;
+
+fn signed(max: usize) -> impl Strategy<Value = Signed> {
+    (vec(any::<u8>(), 1..max), any::<[u8; 32]>()).prop_map(|(bytes, half)| {
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&half);
+        signature[32..].copy_from_slice(&half);
+        Signed { bytes, signature }
+    })
+}
+
+fn page() -> impl Strategy<Value = RosterPage> {
+    let records = vec(signed(MAX_MEMBER_RECORD), 0..300);
+    let gone = vec(any::<u64>().prop_map(Serial), 0..9000);
+    (any::<(u64, u64, bool, bool)>(), records, gone).prop_map(
+        |((run, seq, full, last), records, gone)| RosterPage {
+            run,
+            seq,
+            full,
+            last,
+            records,
+            gone,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn member_frames_come_back(credential in signed(2000), epoch: u64, issued: u64) {
+        let hello = MemberHello { credential: credential.clone(), epoch, issued };
+        prop_assert_eq!(MemberHello::decode(&hello.encode()), Ok(hello));
+        let lists = MemberLists { revocations: credential };
+        prop_assert_eq!(MemberLists::decode(&lists.encode()), Ok(lists));
+    }
+
+    #[test]
+    fn roster_frames_come_back(page in page(), a in proptest::option::of(signed(99)), b in signed(500), run: u64, seq: u64) {
+        for ask in [RosterAsk::Sync { run, seq }, RosterAsk::Renew] {
+            prop_assert_eq!(RosterAsk::decode(&ask.encode()), Ok(ask));
+        }
+        let lists = RosterAnswer::Lists { revocations: a, document: Some(b.clone()) };
+        for answer in [RosterAnswer::Page(page), lists, RosterAnswer::Record(b), RosterAnswer::Refused] {
+            prop_assert_eq!(RosterAnswer::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn pages_fit_frames_and_lose_nothing(whole in page()) {
+        let parts = pages(whole.clone());
+        for (at, part) in parts.iter().enumerate() {
+            prop_assert!(RosterAnswer::Page(part.clone()).encode().len() <= MAX_LONG_FRAME);
+            prop_assert_eq!(part.full, whole.full && at == 0);
+            prop_assert_eq!(part.last, at + 1 == parts.len());
+            prop_assert_eq!((part.run, part.seq), (whole.run, whole.seq));
+        }
+        let records: Vec<_> = parts.iter().flat_map(|part| part.records.clone()).collect();
+        let gone: Vec<_> = parts.iter().flat_map(|part| part.gone.clone()).collect();
+        prop_assert_eq!(records, whole.records);
+        prop_assert_eq!(gone, whole.gone);
+    }
+
+    #[test]
+    fn reports_and_probes_come_back(time: u64, json in vec(any::<u8>(), 0..MAX_REPORT), nonce: [u8; 16], port: u16) {
+        let frame = ReportFrame { time, json, signature: [7; 64] };
+        prop_assert_eq!(ReportFrame::decode(&frame.encode()), Ok(frame));
+        for from in [ProbeFrom::MainPort, ProbeFrom::OtherPort] {
+            let ask = ProbeAsk { nonce, port, from };
+            prop_assert_eq!(ProbeAsk::decode(&ask.encode()), Ok(ask));
+        }
+        for answer in [ProbeAnswer::Sent, ProbeAnswer::Untestable, ProbeAnswer::Limited] {
+            prop_assert_eq!(ProbeAnswer::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn joins_come_back(name in "[a-z0-9]{1,59}", record in signed(400), network_key: [u8; 32]) {
+        let request = JoinRequest { name: PeerName::parse(&name).unwrap(), proof: [1; 64], identity: [2; 64] };
+        prop_assert_eq!(JoinRequest::decode(&request.encode()), Ok(request));
+        let response = JoinResponse { record, network_key };
+        prop_assert_eq!(JoinResponse::decode(&response.encode()), Ok(response));
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..600)) {
+        let _ = (MemberHello::decode(&bytes), MemberLists::decode(&bytes), RosterAsk::decode(&bytes));
+        let _ = (RosterAnswer::decode(&bytes), ReportFrame::decode(&bytes), ProbeAsk::decode(&bytes));
+        let _ = (ProbeAnswer::decode(&bytes), JoinRequest::decode(&bytes), JoinResponse::decode(&bytes));
+    }
+
+    /// Any change of one byte is another value or an error; what is read writes back as the same bytes.
+    #[test]
+    fn frames_have_one_spelling(page in page(), at: prop::sample::Index, flip in 1..=255u8) {
+        let mut bytes = RosterAnswer::Page(page.clone()).encode();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if let Ok(read) = RosterAnswer::decode(&bytes) {
+            prop_assert_eq!(read.encode(), bytes);
+            prop_assert_ne!(read, RosterAnswer::Page(page));
+        }
+    }
+}
+
+#[test]
+fn trailing_bytes_and_unknown_kinds_are_errors() {
+    let longer = |mut bytes: Vec<u8>| {
+        bytes.push(0);
+        bytes
+    };
+    assert_eq!(
+        RosterAsk::decode(&longer(RosterAsk::Renew.encode())),
+        Err(DecodeError::Trailing(1))
+    );
+    assert_eq!(
+        RosterAnswer::decode(&longer(RosterAnswer::Refused.encode())),
+        Err(DecodeError::Trailing(1))
+    );
+    assert_eq!(
+        ProbeAnswer::decode(&longer(ProbeAnswer::Sent.encode())),
+        Err(DecodeError::Trailing(1))
+    );
+    for kind in [0, 3, 255] {
+        assert_eq!(
+            RosterAsk::decode(&[kind]),
+            Err(DecodeError::unknown("roster question", kind))
+        );
+        assert_eq!(
+            ProbeAnswer::decode(&[kind.max(3)]),
+            Err(DecodeError::unknown("probe answer", kind.max(3)))
+        );
+    }
+    assert_eq!(
+        RosterAnswer::decode(&[5]),
+        Err(DecodeError::unknown("roster answer", 5u8))
+    );
+}
+
+#[test]
+fn a_claimed_length_allocates_nothing() {
+    let page = Writer::new()
+        .u8(1)
+        .u64(0)
+        .u64(0)
+        .u8(0)
+        .u16(0xFFFF)
+        .into_vec();
+    assert_eq!(RosterAnswer::decode(&page), Err(DecodeError::Truncated));
+    let huge = Writer::new().u32(u32::MAX).into_vec();
+    let too_long = DecodeError::TooLong {
+        max: MAX_RECORD,
+        got: u32::MAX as usize,
+    };
+    assert_eq!(MemberLists::decode(&huge), Err(too_long));
+}
+
+#[test]
+fn vouchers_are_not_served() {
+    let renew = Writer::new().u8(2).lp("voucher").lp([]).into_vec();
+    assert_eq!(
+        RosterAsk::decode(&renew),
+        Err(DecodeError::TooLong { max: 0, got: 7 })
+    );
+}
+
+#[test]
+fn half_a_list_is_an_error() {
+    let half = Writer::new()
+        .u8(2)
+        .lp("list")
+        .lp([])
+        .lp([])
+        .lp([])
+        .into_vec();
+    assert!(matches!(
+        RosterAnswer::decode(&half),
+        Err(DecodeError::Invalid { .. })
+    ));
+}
