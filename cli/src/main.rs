@@ -1,2 +1,7 @@
-//! To be written.
-fn main() {}
+//! `peerup`: the peer on a laptop.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerup_cli::main()
+}

@@ -1,2 +1,7 @@
-//! To be written.
-fn main() {}
+//! `peerup-sidecar`: the peer in a pod.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerup_sidecar::main()
+}

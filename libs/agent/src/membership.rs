@@ -1,0 +1,276 @@
+//! What a peer holds and believes about its network: its own record, the network's key, the newest signed lists
+//! (pure). Everything that comes from others is verified here, whoever passed it on.
+
+use peerup_pairing::membership::{self as rules, Refusal};
+use peerup_protocol::code::Responder;
+use peerup_protocol::id::{DhtNamespace, NetworkId, Serial};
+use peerup_protocol::record::{MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of};
+use peerup_protocol::wire::DecodeError;
+use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
+
+mod stored;
+
+pub use stored::{Stored, StoredError};
+
+/// Why something that claims to be signed by the network is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Distrust {
+    /// Not a record of this protocol.
+    #[error("not a record of this version: {0}")]
+    Decode(#[from] DecodeError),
+    /// The signature is not the network key's.
+    #[error("not signed by the network's key")]
+    Signature,
+    /// A record or list of another network.
+    #[error("of another network")]
+    Network,
+    /// A member record that does not admit this peer now.
+    #[error("{0}")]
+    Member(#[from] Refusal),
+    /// A network document from somebody that the newest one does not name.
+    #[error("not a relay of this network")]
+    NotARelay,
+    /// A revocation list in the place of a credential.
+    #[error("not a credential")]
+    NotACredential,
+}
+
+/// What a verified credential makes of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// A member, until its record ends.
+    Member(MemberRecord),
+    /// One of the network's relays.
+    Relay,
+}
+
+/// A relay, its place in the network, and where to dial it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAt {
+    /// Position in the network document, or in the code before the first document.
+    pub ordinal: usize,
+    /// Its identity.
+    pub peer: PeerId,
+    /// All its addresses, STUN ones too.
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// A signed list with its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known<T> {
+    signed: Signed,
+    content: T,
+}
+
+/// One peer's membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    me: PeerId,
+    key: VerifyingKey,
+    namespace: DhtNamespace,
+    own: Known<MemberRecord>,
+    code_relays: Vec<Responder>,
+    revocations: Option<Known<Revocations>>,
+    document: Option<Known<NetworkDocument>>,
+}
+
+impl Membership {
+    /// A membership as it comes out of pairing: the record, the key that signed it, the relays of the code.
+    ///
+    /// # Errors
+    /// When the record is not one for `me` that holds at `now`.
+    pub fn new(
+        me: PeerId,
+        key: VerifyingKey,
+        namespace: DhtNamespace,
+        record: Signed,
+        code_relays: Vec<Responder>,
+        now: UnixTime,
+    ) -> Result<Self, Distrust> {
+        let content = check_member(&key, &record, &me, now, None)?;
+        Ok(Self {
+            me,
+            key,
+            namespace,
+            own: Known { signed: record, content },
+            code_relays,
+            revocations: None,
+            document: None,
+        })
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn net(&self) -> NetworkId {
+        NetworkId::of(&self.key)
+    }
+
+    /// The network's name on the wire.
+    #[must_use]
+    pub const fn namespace(&self) -> &DhtNamespace {
+        &self.namespace
+    }
+
+    /// This peer's record.
+    #[must_use]
+    pub const fn record(&self) -> &MemberRecord {
+        &self.own.content
+    }
+
+    /// This peer's record as it travels.
+    #[must_use]
+    pub const fn credential(&self) -> &Signed {
+        &self.own.signed
+    }
+
+    /// The newest revocation list as it travels, with what orders it.
+    #[must_use]
+    pub fn revocations(&self) -> Option<(&Signed, (u64, UnixTime))> {
+        let known = self.revocations.as_ref()?;
+        Some((&known.signed, known.content.version()))
+    }
+
+    /// True while the own record admits this peer.
+    #[must_use]
+    pub fn holds(&self, now: UnixTime) -> bool {
+        now < self.own.content.not_after && !self.is_revoked(self.own.content.serial)
+    }
+
+    /// True if the serial is on the newest list.
+    #[must_use]
+    pub fn is_revoked(&self, serial: Serial) -> bool {
+        self.revocations.as_ref().is_some_and(|known| known.content.contains(serial))
+    }
+
+    /// Takes a renewed record; false when it is not newer than the present one.
+    ///
+    /// # Errors
+    /// When it does not admit this peer.
+    pub fn renew(&mut self, record: Signed, now: UnixTime) -> Result<bool, Distrust> {
+        let content = self.check_record(&record, &self.me, now)?;
+        let newer = content.issued > self.own.content.issued;
+        if newer {
+            self.own = Known { signed: record, content };
+        }
+        Ok(newer)
+    }
+
+    /// Takes a revocation list; false when it is not newer than the present one.
+    ///
+    /// # Errors
+    /// When it is not the network's.
+    pub fn take_revocations(&mut self, signed: Signed) -> Result<bool, Distrust> {
+        let content = Revocations::decode(&signed.bytes)?;
+        self.check_signed(&signed, content.net)?;
+        let newer = self.revocations.as_ref().is_none_or(|known| known.content.version() < content.version());
+        if newer {
+            self.revocations = Some(Known { signed, content });
+        }
+        Ok(newer)
+    }
+
+    /// Takes a network document; false when it is not newer than the present one.
+    ///
+    /// # Errors
+    /// When it is not the network's.
+    pub fn take_document(&mut self, signed: Signed) -> Result<bool, Distrust> {
+        let content = NetworkDocument::decode(&signed.bytes)?;
+        self.check_signed(&signed, content.net)?;
+        let newer = self.document.as_ref().is_none_or(|known| known.content.version() < content.version());
+        if newer {
+            self.document = Some(Known { signed, content });
+        }
+        Ok(newer)
+    }
+
+    /// What `peer`, proved by its connection, is by the credential that it shows. A relay shows the network
+    /// document, which is taken if it is newer.
+    ///
+    /// # Errors
+    /// When the credential does not admit `peer` at `now`.
+    pub fn check(&mut self, peer: &PeerId, credential: Signed, now: UnixTime) -> Result<Standing, Distrust> {
+        match RecordKind::of(&credential.bytes) {
+            Some(RecordKind::Network) => {
+                self.take_document(credential)?;
+                if self.is_relay(peer) { Ok(Standing::Relay) } else { Err(Distrust::NotARelay) }
+            }
+            Some(RecordKind::Revocations) => Err(Distrust::NotACredential),
+            Some(RecordKind::Member) | None => self.check_record(&credential, peer, now).map(Standing::Member),
+        }
+    }
+
+    /// A member record of anybody, at the time of use.
+    ///
+    /// # Errors
+    /// When it does not admit `peer` at `now`.
+    pub fn check_record(&self, record: &Signed, peer: &PeerId, now: UnixTime) -> Result<MemberRecord, Distrust> {
+        let revocations = self.revocations.as_ref().map(|known| &known.content);
+        check_member(&self.key, record, peer, now, revocations)
+    }
+
+    /// True if the newest document names it, before the first one the code.
+    #[must_use]
+    pub fn is_relay(&self, peer: &PeerId) -> bool {
+        match &self.document {
+            Some(known) => known.content.relay(peer).is_some(),
+            None => self.code_relays.iter().any(|relay| relay.peer == *peer),
+        }
+    }
+
+    /// The relays that serve this peer: its two of the document, before the first one all of the code.
+    #[must_use]
+    pub fn my_relays(&self) -> Vec<RelayAt> {
+        if self.document.is_some() {
+            return self.relays_of(&self.me);
+        }
+        let relays = self.code_relays.iter().enumerate();
+        relays
+            .map(|(ordinal, relay)| RelayAt { ordinal, peer: relay.peer, addresses: relay.addresses.clone() })
+            .collect()
+    }
+
+    /// The relays that serve `peer`; none before the first document.
+    #[must_use]
+    pub fn relays_of(&self, peer: &PeerId) -> Vec<RelayAt> {
+        let Some(known) = &self.document else { return Vec::new() };
+        let at = |relay: &PeerId| known.content.relays.iter().position(|other| other.peer == *relay);
+        relays_of(&known.content, peer)
+            .into_iter()
+            .map(|relay| RelayAt {
+                ordinal: at(&relay.peer).unwrap_or_default(),
+                peer: relay.peer,
+                addresses: relay.addresses.clone(),
+            })
+            .collect()
+    }
+
+    /// Every relay of the newest document, or of the code.
+    #[must_use]
+    pub fn all_relays(&self) -> Vec<RelayAt> {
+        let Some(known) = &self.document else { return self.my_relays() };
+        let relays = known.content.relays.iter().enumerate();
+        relays
+            .map(|(ordinal, relay)| RelayAt { ordinal, peer: relay.peer, addresses: relay.addresses.clone() })
+            .collect()
+    }
+
+    fn check_signed(&self, signed: &Signed, net: NetworkId) -> Result<(), Distrust> {
+        if net != self.net() {
+            return Err(Distrust::Network);
+        }
+        signed.verify(&self.key).map_err(|_| Distrust::Signature)
+    }
+}
+
+fn check_member(
+    key: &VerifyingKey,
+    record: &Signed,
+    peer: &PeerId,
+    now: UnixTime,
+    revocations: Option<&Revocations>,
+) -> Result<MemberRecord, Distrust> {
+    Ok(rules::check(record, key, peer, now, revocations)?)
+}
+
+#[cfg(test)]
+mod tests;

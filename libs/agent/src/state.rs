@@ -1,0 +1,318 @@
+//! What a peer keeps on disk: its identity key, its membership, its status. One directory belongs to one peer.
+//!
+//! Every write is whole: a new file is written beside, made durable, then renamed. The key is made once with mode
+//! 0600. A lock is held while a program uses the directory; it is also how another program sees whether it runs.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peerup_protocol::secret::Secret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const IDENTITY: &str = "identity.key";
+const MEMBERSHIP: &str = "membership.json";
+const STATUS: &str = "status.json";
+const LOCK: &str = "lock";
+/// Larger files are not ours.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Why the state directory can't be used; every message names the path.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Reading or writing failed (no space, no permission, …).
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Others may read or write what only the owner may.
+    #[error("{path} has mode {found:04o}; expected that only its owner has access: chmod {expected:04o} it")]
+    Permissions {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        found: u32,
+        /// What they should be.
+        expected: u32,
+    },
+    /// A file is not what this program wrote.
+    #[error("{path} is damaged ({reason}); remove it to start anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process holds the directory.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// What to do when others have access to a secret file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Refuse: a person's directory, where wrong permissions are a finding.
+    Refuse,
+    /// Tighten: a pod's volume, whose files the kubelet may open to the pod's group (fsGroup).
+    Tighten,
+}
+
+/// An open state directory, held until dropped.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    access: Access,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens `dir` (made with mode 0700 if missing) and holds it against other processes.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] when another process holds it, [`StateError::Permissions`] when others may write it
+    /// under [`Access::Refuse`], else [`StateError::Io`].
+    pub fn open(dir: &Path, access: Access) -> Result<Self, StateError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(failed("create", dir))?;
+        if access == Access::Refuse {
+            refuse_mode(dir, 0o022, 0o700)?;
+        }
+        let path = dir.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        if !hold(&lock).map_err(failed("lock", &path))? {
+            return Err(StateError::InUse {
+                path: dir.to_owned(),
+            });
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            access,
+            _lock: lock,
+        })
+    }
+
+    /// The peer's key seed: the stored one, or `fresh`, which is stored first.
+    ///
+    /// # Errors
+    /// When the key can't be read or made durable, or others have access to it under [`Access::Refuse`].
+    pub fn identity(&self, fresh: Secret<32>) -> Result<Secret<32>, StateError> {
+        let path = self.dir.join(IDENTITY);
+        if let Some(seed) = self.stored_identity(&path)? {
+            return Ok(seed);
+        }
+        write_whole(&path, fresh.expose())?;
+        Ok(fresh)
+    }
+
+    fn stored_identity(&self, path: &Path) -> Result<Option<Secret<32>>, StateError> {
+        let Some(file) = open_if_there(path)? else {
+            return Ok(None);
+        };
+        let mode = mode_of(path)?;
+        if mode & 0o077 != 0 {
+            match self.access {
+                Access::Refuse => refuse_mode(path, 0o077, 0o600)?,
+                Access::Tighten => file
+                    .set_permissions(Permissions::from_mode(0o600))
+                    .map_err(failed("chmod", path))?,
+            }
+        }
+        let mut seed = [0_u8; 33];
+        let mut length = 0;
+        let mut file = file.take(33);
+        loop {
+            match file.read(&mut seed[length..]).map_err(failed("read", path))? {
+                0 => break,
+                n => length += n,
+            }
+        }
+        match seed.first_chunk::<32>() {
+            Some(first) if length == 32 => Ok(Some(Secret::from(*first))),
+            Some(_) | None => Err(StateError::Damaged {
+                path: path.to_owned(),
+                reason: "expected a key of 32 bytes".to_owned(),
+            }),
+        }
+    }
+
+    /// The stored membership, if there is one.
+    ///
+    /// # Errors
+    /// When the file can't be read or is not one.
+    pub fn membership<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
+        read_json(&self.dir.join(MEMBERSHIP))
+    }
+
+    /// Stores the membership durably.
+    ///
+    /// # Errors
+    /// When it can't be written; the former one is then still there.
+    pub fn save_membership<T: Serialize>(&self, membership: &T) -> Result<(), StateError> {
+        write_json(&self.dir.join(MEMBERSHIP), membership)
+    }
+
+    /// Forgets the membership, for instance of a network that is gone. The key stays.
+    ///
+    /// # Errors
+    /// When the file can't be removed.
+    pub fn forget_membership(&self) -> Result<(), StateError> {
+        let path = self.dir.join(MEMBERSHIP);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Replaces the status file that [`read_status`] of another process reads.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save_status<T: Serialize>(&self, status: &T) -> Result<(), StateError> {
+        write_json(&self.dir.join(STATUS), status)
+    }
+}
+
+/// The status that a peer left in `dir`, and whether a process holds the directory now.
+///
+/// # Errors
+/// When the files are there but can't be read.
+pub fn read_status<T: DeserializeOwned>(dir: &Path) -> Result<Option<(T, bool)>, StateError> {
+    let status = read_json(&dir.join(STATUS))?;
+    Ok(match status {
+        Some(status) => Some((status, is_held(dir)?)),
+        None => None,
+    })
+}
+
+/// Tries a few times, because [`read_status`] of another process holds the lock for an instant.
+fn hold(lock: &File) -> io::Result<bool> {
+    for _ in 0..5 {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn is_held(dir: &Path) -> Result<bool, StateError> {
+    let path = dir.join(LOCK);
+    let Some(lock) = open_if_there(&path)? else {
+        return Ok(false);
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+    let Some(file) = open_if_there(path)? else {
+        return Ok(None);
+    };
+    let mut text = Vec::new();
+    file.take(MAX_FILE)
+        .read_to_end(&mut text)
+        .map_err(failed("read", path))?;
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| StateError::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| failed("write", path)(io::Error::other(error)))?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Writes beside, makes durable, renames, makes the directory durable.
+fn write_whole(path: &Path, content: &[u8]) -> Result<(), StateError> {
+    let beside = path.with_extension("new");
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    if let Err(error) = written {
+        // What is left of it would only take the space that is missing.
+        let _ = std::fs::remove_file(&beside);
+        return Err(failed("write", path)(error));
+    }
+    path.parent().map_or(Ok(()), |dir| {
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(failed("write", dir))
+    })
+}
+
+fn open_if_there(path: &Path) -> Result<Option<File>, StateError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("open", path)(error)),
+    }
+}
+
+fn mode_of(path: &Path) -> Result<u32, StateError> {
+    let meta = std::fs::metadata(path).map_err(failed("open", path))?;
+    Ok(meta.permissions().mode() & 0o7777)
+}
+
+fn refuse_mode(path: &Path, forbidden: u32, expected: u32) -> Result<(), StateError> {
+    let found = mode_of(path)?;
+    if found & forbidden == 0 {
+        return Ok(());
+    }
+    Err(StateError::Permissions {
+        path: path.to_owned(),
+        found,
+        expected,
+    })
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The status in words, for a terminal.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::{Membership, Path, Peer, Phase, Status, Verification};
+
+/// Lines for a person. `running` tells whether the process that wrote the status still runs.
+#[must_use]
+pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
+    let mut lines = Lines::default();
+    let age = span(status.updated_time, now);
+    let process = if running {
+        format!("process {}, {age} old", status.process_id)
+    } else {
+        format!("process {} is gone, it wrote this {age} ago", status.process_id)
+    };
+    let phase = if running { phase(status.phase) } else { "not running" };
+    lines.add("state", format_args!("{phase} ({process})"));
+    if let Some(peer) = &status.peer_id {
+        lines.add("peer", peer);
+    }
+    if let Some(own) = &status.membership {
+        membership(&mut lines, own, now);
+    }
+    if let Some(report) = &status.reachability {
+        let reason = report.grade_reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+        lines.add("grade", format_args!("{}{reason} ({:?}, {:?})", report.grade, report.scope, report.confidence));
+    }
+    lines.add("path", word(status.path));
+    for relay in &status.relays {
+        let connected = if relay.connected { "connected" } else { "not connected" };
+        let reserved = if relay.reserved { "reserved" } else { "no reservation" };
+        lines.add("relay", format_args!("{} {} {connected}, {reserved}", relay.ordinal, relay.peer_id));
+    }
+    for line in peers(&status.peers) {
+        lines.add("member", line);
+    }
+    if let Some(problem) = &status.problem {
+        lines.add("problem", problem);
+    }
+    lines.0
+}
+
+/// One line a member. Everyone is unverified until a person has compared; what a cluster says is shown beside.
+pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
+    let width = peers.iter().map(|peer| peer.name.len()).max().unwrap_or_default();
+    peers.iter().map(move |peer| {
+        let attested = match peer.verification {
+            Verification::Attested => format!(" attested as {}", peer.subject),
+            Verification::Unverified => String::new(),
+        };
+        format!("{:width$} [UNVERIFIED] {} {}{attested}", peer.name, peer.peer_id, word(peer.path))
+    })
+}
+
+fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
+    lines.add("name", &own.name);
+    lines.add("network", format_args!("{} ({})", own.namespace, own.network_id));
+    let left = if own.expiration_time > now {
+        format!("ends in {}", span(now, own.expiration_time))
+    } else {
+        format!("ended {} ago", span(own.expiration_time, now))
+    };
+    lines.add("record", format_args!("{left}, {}", own.expiration_time));
+}
+
+const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Attesting => "asking the operator for a code",
+        Phase::Pairing => "redeeming the code",
+        Phase::Connecting => "connecting to the relay",
+        Phase::Joined => "joined",
+        Phase::Lapsed => "no valid membership",
+    }
+}
+
+const fn word(path: Path) -> &'static str {
+    match path {
+        Path::Direct => "direct",
+        Path::Relayed => "relayed",
+        Path::None => "not connected",
+    }
+}
+
+/// `42 s`, `5 min`, `3 h`, `2 d`; nothing is negative.
+fn span(from: Timestamp, to: Timestamp) -> String {
+    match to.as_second().saturating_sub(from.as_second()).max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, label: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{label:8} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Relay;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn status() -> Status {
+        let mut status = Status::starting(at(0));
+        status.process_id = 7;
+        status.peer_id = Some("12D3me".to_owned());
+        status.phase = Phase::Joined;
+        status.path = Path::Relayed;
+        status.membership = Some(Membership {
+            network_id: "00".to_owned(),
+            namespace: "crew".to_owned(),
+            name: "laptop".to_owned(),
+            subject: String::new(),
+            verification: Verification::Unverified,
+            issued_time: at(0),
+            expiration_time: at(86_400),
+        });
+        status.relays.push(Relay { ordinal: 0, peer_id: "12D3relay".to_owned(), connected: true, reserved: false });
+        status.peers.push(Peer {
+            name: "web-0".to_owned(),
+            peer_id: "12D3web".to_owned(),
+            subject: "local/shop/web/web-0".to_owned(),
+            verification: Verification::Attested,
+            path: Path::Relayed,
+        });
+        status
+    }
+
+    #[test]
+    fn a_running_peer() {
+        assert_eq!(
+            render(&status(), true, at(3600)),
+            "state    joined (process 7, 60 min old)\n\
+             peer     12D3me\n\
+             name     laptop\n\
+             network  crew (00)\n\
+             record   ends in 23 h, 1970-01-02T00:00:00Z\n\
+             path     relayed\n\
+             relay    0 12D3relay connected, no reservation\n\
+             member   web-0 [UNVERIFIED] 12D3web relayed attested as local/shop/web/web-0\n"
+        );
+    }
+
+    #[test]
+    fn a_peer_that_is_gone() {
+        let text = render(&status(), false, at(200_000));
+        assert!(text.starts_with("state    not running (process 7 is gone, it wrote this 2 d ago)\n"), "{text}");
+        assert!(text.contains("record   ended 31 h ago"), "{text}");
+    }
+}
