@@ -15,7 +15,8 @@ Exit codes:
   6  pairing failed
   7  the state directory can't be used
   8  status: no peer runs on this state directory
-  9  the membership has ended: revoked, or expired and not renewed";
+  9  the membership has ended: revoked, or expired and not renewed
+ 10  join: stopped by a signal before it had joined";
 
 const EXAMPLES: &str = "\
 Examples:

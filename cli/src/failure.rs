@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use peerup_agent::{AgentError, StateError};
 use peerup_protocol::code::CodeError;
 
@@ -16,14 +17,20 @@ pub(crate) enum Failure {
     NotACode(#[from] CodeError),
     #[error("this is an invite of a person; this version joins with codes of a PairingCode; nothing was sent")]
     Invite,
-    #[error("the code expired {0}; ask for a new one; nothing was sent")]
-    Expired(String),
+    #[error("expected a code, since {0} holds no membership to join again with; see `peerup join --help`")]
+    NoCode(String),
+    #[error("the code expired at {0}; ask for a new one; nothing was sent")]
+    Expired(Timestamp),
+    #[error("the membership in {dir} is of no use ({reason}); remove membership.json to join anew")]
+    Membership { dir: String, reason: String },
     #[error("{0}")]
     State(#[from] StateError),
     #[error("{dir} belongs to a peer of another network ({stored}); give this one its own with --state-dir")]
     OtherNetwork { dir: String, stored: String },
     #[error("no peer runs on {0}; `peerup join` starts one")]
     NotRunning(String),
+    #[error("stopped before it had joined")]
+    Interrupted,
     #[error("{0}")]
     Agent(#[from] AgentError),
 }
@@ -36,14 +43,15 @@ impl Failure {
     const fn number(&self) -> u8 {
         match self {
             Self::Unexpected(_) | Self::Agent(AgentError::Node(_)) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::NoCode(_) => 2,
             Self::NotACode(_) | Self::Invite => 3,
             Self::Expired(_) => 4,
             Self::Agent(AgentError::NoRelay) => 5,
             Self::Agent(AgentError::PairingFailed) => 6,
-            Self::State(_) | Self::OtherNetwork { .. } | Self::Agent(AgentError::State(_)) => 7,
+            Self::State(_) | Self::OtherNetwork { .. } | Self::Membership { .. } => 7,
             Self::NotRunning(_) => 8,
             Self::Agent(AgentError::Ended) => 9,
+            Self::Interrupted => 10,
         }
     }
 }

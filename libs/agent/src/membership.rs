@@ -5,35 +5,11 @@ use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId, Serial};
 use peerup_protocol::record::{MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of};
-use peerup_protocol::wire::DecodeError;
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 
 mod stored;
 
 pub use stored::{Stored, StoredError};
-
-/// Why something that claims to be signed by the network is not believed.
-#[derive(Debug, thiserror::Error)]
-pub enum Distrust {
-    /// Not a record of this protocol.
-    #[error("not a record of this version: {0}")]
-    Decode(#[from] DecodeError),
-    /// The signature is not the network key's.
-    #[error("not signed by the network's key")]
-    Signature,
-    /// A record or list of another network.
-    #[error("of another network")]
-    Network,
-    /// A member record that does not admit this peer now.
-    #[error("{0}")]
-    Member(#[from] Refusal),
-    /// A network document from somebody that the newest one does not name.
-    #[error("not a relay of this network")]
-    NotARelay,
-    /// A revocation list in the place of a credential.
-    #[error("not a credential")]
-    NotACredential,
-}
 
 /// What a verified credential makes of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +62,8 @@ impl Membership {
         record: Signed,
         code_relays: Vec<Responder>,
         now: UnixTime,
-    ) -> Result<Self, Distrust> {
-        let content = check_member(&key, &record, &me, now, None)?;
+    ) -> Result<Self, Refusal> {
+        let content = rules::check(&record, &key, &me, now, None)?;
         Ok(Self {
             me,
             key,
@@ -146,7 +122,7 @@ impl Membership {
     ///
     /// # Errors
     /// When it does not admit this peer.
-    pub fn renew(&mut self, record: Signed, now: UnixTime) -> Result<bool, Distrust> {
+    pub fn renew(&mut self, record: Signed, now: UnixTime) -> Result<bool, Refusal> {
         let content = self.check_record(&record, &self.me, now)?;
         let newer = content.issued > self.own.content.issued;
         if newer {
@@ -159,9 +135,8 @@ impl Membership {
     ///
     /// # Errors
     /// When it is not the network's.
-    pub fn take_revocations(&mut self, signed: Signed) -> Result<bool, Distrust> {
-        let content = Revocations::decode(&signed.bytes)?;
-        self.check_signed(&signed, content.net)?;
+    pub fn take_revocations(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
+        let content = rules::check_revocations(&signed, &self.key, now)?;
         let newer = self.revocations.as_ref().is_none_or(|known| known.content.version() < content.version());
         if newer {
             self.revocations = Some(Known { signed, content });
@@ -173,9 +148,8 @@ impl Membership {
     ///
     /// # Errors
     /// When it is not the network's.
-    pub fn take_document(&mut self, signed: Signed) -> Result<bool, Distrust> {
-        let content = NetworkDocument::decode(&signed.bytes)?;
-        self.check_signed(&signed, content.net)?;
+    pub fn take_document(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
+        let content = rules::check_document(&signed, &self.key, now)?;
         let newer = self.document.as_ref().is_none_or(|known| known.content.version() < content.version());
         if newer {
             self.document = Some(Known { signed, content });
@@ -188,24 +162,36 @@ impl Membership {
     ///
     /// # Errors
     /// When the credential does not admit `peer` at `now`.
-    pub fn check(&mut self, peer: &PeerId, credential: Signed, now: UnixTime) -> Result<Standing, Distrust> {
-        match RecordKind::of(&credential.bytes) {
-            Some(RecordKind::Network) => {
-                self.take_document(credential)?;
-                if self.is_relay(peer) { Ok(Standing::Relay) } else { Err(Distrust::NotARelay) }
-            }
-            Some(RecordKind::Revocations) => Err(Distrust::NotACredential),
-            Some(RecordKind::Member) | None => self.check_record(&credential, peer, now).map(Standing::Member),
+    pub fn check(&mut self, peer: &PeerId, credential: Signed, now: UnixTime) -> Result<Standing, Refusal> {
+        if RecordKind::of(&credential.bytes) != Some(RecordKind::Network) {
+            return self.check_record(&credential, peer, now).map(Standing::Member);
         }
+        self.take_document(credential, now)?;
+        if self.is_relay(peer) { Ok(Standing::Relay) } else { Err(Refusal::OtherPeer) }
+    }
+
+    /// True while a peer that was admitted as `standing` still is that at `now`.
+    #[must_use]
+    pub fn stands(&self, peer: &PeerId, standing: &Standing, now: UnixTime) -> bool {
+        match standing {
+            Standing::Member(record) => now < record.not_after && !self.is_revoked(record.serial),
+            Standing::Relay => self.is_relay(peer),
+        }
+    }
+
+    /// What orders the newest network document.
+    #[must_use]
+    pub fn document_version(&self) -> Option<(u64, UnixTime)> {
+        self.document.as_ref().map(|known| known.content.version())
     }
 
     /// A member record of anybody, at the time of use.
     ///
     /// # Errors
     /// When it does not admit `peer` at `now`.
-    pub fn check_record(&self, record: &Signed, peer: &PeerId, now: UnixTime) -> Result<MemberRecord, Distrust> {
+    pub fn check_record(&self, record: &Signed, peer: &PeerId, now: UnixTime) -> Result<MemberRecord, Refusal> {
         let revocations = self.revocations.as_ref().map(|known| &known.content);
-        check_member(&self.key, record, peer, now, revocations)
+        rules::check(record, &self.key, peer, now, revocations)
     }
 
     /// True if the newest document names it, before the first one the code.
@@ -253,23 +239,6 @@ impl Membership {
             .map(|(ordinal, relay)| RelayAt { ordinal, peer: relay.peer, addresses: relay.addresses.clone() })
             .collect()
     }
-
-    fn check_signed(&self, signed: &Signed, net: NetworkId) -> Result<(), Distrust> {
-        if net != self.net() {
-            return Err(Distrust::Network);
-        }
-        signed.verify(&self.key).map_err(|_| Distrust::Signature)
-    }
-}
-
-fn check_member(
-    key: &VerifyingKey,
-    record: &Signed,
-    peer: &PeerId,
-    now: UnixTime,
-    revocations: Option<&Revocations>,
-) -> Result<MemberRecord, Distrust> {
-    Ok(rules::check(record, key, peer, now, revocations)?)
 }
 
 #[cfg(test)]

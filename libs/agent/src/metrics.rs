@@ -136,7 +136,7 @@ impl Metrics {
         // Before the first measurement there is no grade, and an absent one is not an F.
         let Some(report) = &status.reachability else { return };
         for grade in Grade::ALL {
-            self.grade.with_label_values(&[&grade.to_string()]).set(yes(grade == report.grade));
+            self.grade.with_label_values(&[grade.as_str()]).set(yes(grade == report.grade));
         }
         self.score.set(f64::from(report.grade.score()));
     }

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use peerup_protocol::secret::Secret;
@@ -73,6 +74,8 @@ pub enum Access {
 pub struct Store {
     dir: PathBuf,
     access: Access,
+    /// One write at a time.
+    writing: Mutex<()>,
     _lock: File,
 }
 
@@ -107,6 +110,7 @@ impl Store {
         Ok(Self {
             dir: dir.to_owned(),
             access,
+            writing: Mutex::new(()),
             _lock: lock,
         })
     }
@@ -168,7 +172,7 @@ impl Store {
     /// # Errors
     /// When it can't be written; the former one is then still there.
     pub fn save_membership<T: Serialize>(&self, membership: &T) -> Result<(), StateError> {
-        write_json(&self.dir.join(MEMBERSHIP), membership)
+        self.write(MEMBERSHIP, membership)
     }
 
     /// Forgets the membership, for instance of a network that is gone. The key stays.
@@ -190,7 +194,18 @@ impl Store {
     /// # Errors
     /// When it can't be written.
     pub fn save_status<T: Serialize>(&self, status: &T) -> Result<(), StateError> {
-        write_json(&self.dir.join(STATUS), status)
+        self.write(STATUS, status)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        write_json(&self.dir.join(name), value)
     }
 }
 

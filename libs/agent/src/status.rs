@@ -4,6 +4,7 @@
 //! never tell different stories.
 
 use jiff::Timestamp;
+use peerup_protocol::grade::Path;
 use peerup_protocol::record::Method;
 use peerup_protocol::report::Report;
 use serde::{Deserialize, Serialize};
@@ -26,17 +27,6 @@ pub enum Phase {
     Joined,
     /// The record has expired or was revoked, and no new one could be had.
     Lapsed,
-}
-
-/// How other peers can be reached by this one, or this one by others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Path {
-    /// A connection without a relay in between.
-    Direct,
-    /// Through a relay.
-    Relayed,
-    /// Not at present.
-    None,
 }
 
 /// Who vouches for a peer's key, beyond its record.

@@ -1,21 +1,23 @@
 //! The membership as it lies in the state directory. What is read is verified like anything from outside, but for
 //! the network's key, which only the owner of the directory can have put there.
 
+use data_encoding::HEXLOWER;
+use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId};
-use peerup_protocol::record::{MemberRecord, Signed};
-use peerup_protocol::{Multiaddr, PeerId, VerifyingKey};
+use peerup_protocol::record::Signed;
+use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use super::{Distrust, Known, Membership};
+use super::{Known, Membership};
 
 /// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
     version: u8,
-    #[serde(with = "hex_key")]
-    network_public_key: [u8; 32],
+    /// Lower-case hex.
+    network_public_key: String,
     namespace: DhtNamespace,
     record: Signed,
     relays: Vec<StoredRelay>,
@@ -44,7 +46,7 @@ pub enum StoredError {
     Key,
     /// Something in it is not signed by that key, or for another peer.
     #[error("the stored membership does not hold: {0}")]
-    Distrust(#[from] Distrust),
+    Refused(#[from] Refusal),
 }
 
 const VERSION: u8 = 1;
@@ -55,7 +57,7 @@ impl Stored {
     pub fn of(membership: &Membership) -> Self {
         Self {
             version: VERSION,
-            network_public_key: membership.key.to_bytes(),
+            network_public_key: HEXLOWER.encode(membership.key.as_bytes()),
             namespace: membership.namespace.clone(),
             record: membership.own.signed.clone(),
             relays: membership.code_relays.iter().map(StoredRelay::of).collect(),
@@ -76,17 +78,16 @@ impl Stored {
     ///
     /// # Errors
     /// When it is of another version, or anything in it is not for `me` by the stored key.
-    pub fn restore(self, me: PeerId) -> Result<Membership, StoredError> {
+    pub fn restore(self, me: PeerId, now: UnixTime) -> Result<Membership, StoredError> {
         if self.version != VERSION {
             return Err(StoredError::Version(self.version));
         }
         let key = self.key()?;
-        let content = MemberRecord::decode(&self.record.bytes).map_err(Distrust::from)?;
-        let net = NetworkId::of(&key);
-        if content.net != net || content.peer != me {
-            return Err(Distrust::Network.into());
-        }
-        self.record.verify(&key).map_err(|_| Distrust::Signature)?;
+        let content = match rules::check(&self.record, &key, &me, now, None) {
+            Ok(record) => record,
+            Err(Refusal::Expired(record)) => *record,
+            Err(refusal) => return Err(refusal.into()),
+        };
         let mut membership = Membership {
             me,
             key,
@@ -96,13 +97,15 @@ impl Stored {
             revocations: None,
             document: None,
         };
-        self.revocations.map(|signed| membership.take_revocations(signed)).transpose()?;
-        self.network_document.map(|signed| membership.take_document(signed)).transpose()?;
+        self.revocations.map(|signed| membership.take_revocations(signed, now)).transpose()?;
+        self.network_document.map(|signed| membership.take_document(signed, now)).transpose()?;
         Ok(membership)
     }
 
     fn key(&self) -> Result<VerifyingKey, StoredError> {
-        VerifyingKey::from_bytes(&self.network_public_key).map_err(|_| StoredError::Key)
+        let bytes = HEXLOWER.decode(self.network_public_key.as_bytes()).map_err(|_| StoredError::Key)?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| StoredError::Key)?;
+        VerifyingKey::from_bytes(&bytes).map_err(|_| StoredError::Key)
     }
 }
 

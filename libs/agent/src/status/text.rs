@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use peerup_protocol::grade::Path;
 
-use super::{Membership, Path, Peer, Phase, Status, Verification};
+use super::{Membership, Peer, Phase, Status, Verification};
 
 /// Lines for a person. `running` tells whether the process that wrote the status still runs.
 #[must_use]
@@ -25,8 +26,8 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
         membership(&mut lines, own, now);
     }
     if let Some(report) = &status.reachability {
-        let reason = report.grade_reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
-        lines.add("grade", format_args!("{}{reason} ({:?}, {:?})", report.grade, report.scope, report.confidence));
+        let (grade, reason) = (report.grade, &report.grade_reason);
+        lines.add("grade", format_args!("{grade}: {reason} ({}, {})", report.scope, report.confidence));
     }
     lines.add("path", word(status.path));
     for relay in &status.relays {

@@ -1,0 +1,98 @@
+//! How a peer becomes a member: a pod asks the operator for a code, then a code is redeemed at one of its relays.
+
+use std::time::Duration;
+
+use peerup_node::Node;
+use peerup_node::pair::{self, PairError};
+use peerup_operator_client::OperatorClient;
+use peerup_pairing::join::Joined;
+use peerup_protocol::SigningKey;
+use peerup_protocol::api::Settings;
+use peerup_protocol::code::{Code, CodeError};
+use peerup_protocol::id::PeerName;
+use rand::seq::SliceRandom;
+use tokio::time::Instant;
+
+use crate::agent::AgentError;
+use crate::backoff::Backoff;
+use crate::membership::Membership;
+use crate::status::Board;
+use crate::clock;
+
+/// Longest time for one call of the operator, retries included.
+const CALL: Duration = Duration::from_secs(20);
+
+/// What the operator gives a pod.
+#[derive(Debug)]
+pub(crate) struct Attested {
+    pub(crate) code: Code,
+    pub(crate) name: PeerName,
+    pub(crate) settings: Settings,
+}
+
+/// Asks the operator until it gives a code.
+pub(crate) async fn attest(operator: &OperatorClient, key: &SigningKey, board: &Board) -> Attested {
+    let mut backoff = Backoff::default();
+    loop {
+        let problem = match attest_once(operator, key).await {
+            Ok(attested) => {
+                board.update(|status| status.problem = None);
+                return attested;
+            }
+            Err(problem) => problem,
+        };
+        let pause = backoff.after_failure(rand::random());
+        tracing::warn!(problem, ?pause, "no code from the operator");
+        board.update(|status| status.problem = Some(problem));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn attest_once(operator: &OperatorClient, key: &SigningKey) -> Result<Attested, String> {
+    let answer = operator.attest(key, Instant::now() + CALL).await.map_err(|error| error.to_string())?;
+    let code = Code::parse(answer.code.expose())
+        .map_err(|error: CodeError| format!("the operator's code is not understood: {error}"))?;
+    Ok(Attested { code, name: answer.name, settings: answer.settings })
+}
+
+/// Redeems the code at one of its relays. Relays that do not answer, or are busy, are asked again, in any order,
+/// for as long as `patience` lasts; once a relay has answered, there is one attempt.
+pub(crate) async fn pair(
+    node: &Node,
+    key: &SigningKey,
+    code: &Code,
+    name: &PeerName,
+    patience: Duration,
+) -> Result<Membership, AgentError> {
+    let end = Instant::now() + patience;
+    let mut backoff = Backoff::default();
+    let mut code = code.clone();
+    loop {
+        code.responders.shuffle(&mut rand::rng());
+        match pair::pair(node, &code, key, name, clock::now).await {
+            Ok(paired) => return membership(node, &code, paired.joined),
+            Err(error @ (PairError::Failed | PairError::Answer(_))) => {
+                tracing::warn!(%error, "a relay answered and did not admit");
+                return Err(AgentError::PairingFailed);
+            }
+            Err(error @ PairError::Random) => return Err(AgentError::Node(error.to_string())),
+            Err(error @ (PairError::Busy | PairError::Dial(_) | PairError::Open(_) | PairError::NoResponder)) => {
+                tracing::info!(%error, "no relay answered");
+            }
+        }
+        let again = Instant::now() + backoff.after_failure(rand::random());
+        if again >= end {
+            return Err(AgentError::NoRelay);
+        }
+        tokio::time::sleep_until(again).await;
+    }
+}
+
+fn membership(node: &Node, code: &Code, joined: Joined) -> Result<Membership, AgentError> {
+    let (namespace, relays) = (code.namespace.clone(), code.responders.clone());
+    let me = node.peer_id();
+    Membership::new(me, joined.network_key, namespace, joined.signed, relays, clock::now()).map_err(|error| {
+        tracing::warn!(%error, "the relay's record is not accepted");
+        AgentError::PairingFailed
+    })
+}

@@ -1,0 +1,192 @@
+//! One link a relay, for as long as the relay is one of this peer's: connect and exchange records, hold a
+//! reservation, follow the roster; and again with jittered pauses of 1 to 30 s, for ever.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerup_node::io::{FrameError, read_frame_within, write_frame};
+use peerup_node::member::{self, ConnectError};
+use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol};
+use peerup_pairing::membership::Refusal;
+use peerup_protocol::frame::{MAX_LONG_FRAME, RosterAnswer};
+use peerup_protocol::wire::DecodeError;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::address;
+use crate::backoff::Backoff;
+use crate::clock::{now, timestamp};
+use crate::membership::RelayAt;
+use crate::roster::{Roster, TooMany};
+use crate::session::Session;
+use crate::status::Phase;
+
+/// A relay that has nothing to tell for so long is asked anew; the lists are signed every five minutes.
+const SILENCE: Duration = Duration::from_secs(3600);
+/// Longest time to connect, both dials and the exchange.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("no address of the relay can be dialled from here")]
+    NoAddress,
+    #[error("no connection in time")]
+    TimedOut,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no roster: {0}")]
+    Open(#[from] OpenError),
+    #[error("the connection ended: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the roster is not understood: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("the relay's list is not accepted: {0}")]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error("the relay answered something else than a roster")]
+    Unexpected,
+}
+
+/// Keeps one link for each of this peer's relays.
+pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
+    let mut lists = session.watch_lists();
+    let mut tasks = JoinSet::new();
+    let mut links: BTreeMap<PeerId, AbortHandle> = BTreeMap::new();
+    loop {
+        lists.mark_unchanged();
+        let relays = session.membership().my_relays();
+        links.retain(|peer, link| {
+            let stays = relays.iter().any(|relay| relay.peer == *peer);
+            if !stays {
+                link.abort();
+            }
+            stays
+        });
+        for relay in relays {
+            links
+                .entry(relay.peer)
+                .or_insert_with(|| tasks.spawn(keep(Arc::clone(session), relay.peer)));
+        }
+        while tasks.try_join_next().is_some() {}
+        if lists.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn keep(session: Arc<Session>, peer: PeerId) {
+    let mut backoff = Backoff::default();
+    loop {
+        until_valid(&session).await;
+        let relay = session.membership().all_relays().into_iter().find(|relay| relay.peer == peer);
+        // A newer document does not name it: `run` ends this link in a moment.
+        let Some(relay) = relay else { return };
+        let Err(error) = once(&session, &relay, &mut backoff).await;
+        show(&session, peer, false);
+        let pause = backoff.after_failure(rand::random());
+        tracing::info!(relay = relay.ordinal, %error, ?pause, "relay link is made again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// With an expired record nothing but a renewal is possible, which is not done here.
+async fn until_valid(session: &Session) {
+    let mut lists = session.watch_lists();
+    while !session.membership().holds(now()) {
+        if lists.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn once(session: &Arc<Session>, relay: &RelayAt, backoff: &mut Backoff) -> Result<Infallible, LinkError> {
+    let addresses = address::dialable(&relay.addresses, session.is_pod());
+    let first = addresses.first().cloned().ok_or(LinkError::NoAddress)?;
+    session.node.close(relay.peer).await;
+    let connection = tokio::time::timeout(CONNECT, member::connect(&session.node, &**session, relay.peer, addresses))
+        .await
+        .map_err(|_| LinkError::TimedOut)??;
+    backoff.reset();
+    tracing::info!(relay = relay.ordinal, "relay connected");
+    session.shaken();
+    joined(session);
+    show(session, relay.peer, true);
+    tokio::select! {
+        ended = follow(session, connection) => ended,
+        never = reserve(session, relay.peer, first) => match never {},
+    }
+}
+
+fn joined(session: &Session) {
+    session.board.update(|status| {
+        status.phase = Phase::Joined;
+        status.problem = None;
+        status.joined_time.get_or_insert_with(|| timestamp(now()));
+        status.join_duration_seconds.get_or_insert_with(|| {
+            let elapsed = jiff::Timestamp::now().duration_since(status.started_time);
+            elapsed.as_secs_f64().max(0.0)
+        });
+    });
+}
+
+fn show(session: &Session, relay: PeerId, connected: bool) {
+    let peer_id = relay.to_string();
+    session.board.update(|status| {
+        for relay in status.relays.iter_mut().filter(|relay| relay.peer_id == peer_id) {
+            relay.connected = connected;
+            relay.reserved &= connected;
+        }
+    });
+    session.surroundings_changed();
+}
+
+/// Asks for the reservation whenever it may be gone; asking for one that is there costs nothing.
+async fn reserve(session: &Session, relay: PeerId, address: Multiaddr) -> Infallible {
+    let mut surroundings = session.watch_surroundings();
+    let mut backoff = Backoff::default();
+    loop {
+        surroundings.mark_unchanged();
+        match session.node.reserve(relay, address.clone()).await {
+            Ok(()) => {
+                backoff.reset();
+                if surroundings.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            Err(error) => {
+                let pause = backoff.after_failure(rand::random());
+                tracing::info!(%error, ?pause, "no reservation");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Follows the roster until the connection ends.
+async fn follow(session: &Session, connection: ConnectionId) -> Result<Infallible, LinkError> {
+    let mut roster = Roster::default();
+    loop {
+        let mut stream = session.node.open_on(connection, Protocol::Roster).await?;
+        roster.restart();
+        write_frame(&mut stream, &roster.ask().encode()).await?;
+        loop {
+            let frame = match read_frame_within(&mut stream, MAX_LONG_FRAME, SILENCE).await {
+                Ok(frame) => frame,
+                Err(FrameError::TimedOut) => break,
+                Err(error) => return Err(error.into()),
+            };
+            match RosterAnswer::decode(&frame)? {
+                RosterAnswer::Page(page) => {
+                    if roster.take(page)? {
+                        session.take_roster(&roster);
+                    }
+                }
+                RosterAnswer::Lists { revocations, document } => session.take_lists(revocations, document)?,
+                RosterAnswer::Record(_) | RosterAnswer::Refused => return Err(LinkError::Unexpected),
+            }
+        }
+    }
+}

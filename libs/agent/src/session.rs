@@ -1,0 +1,339 @@
+//! What the tasks of one membership share: node, membership, members, and who is admitted.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peerup_node::member::{self, KnownList, Presented};
+use peerup_node::{ConnectionId, Event, Node, Protocol, Snapshot, Stream};
+use peerup_pairing::membership::Refusal;
+use peerup_protocol::grade::Path;
+use peerup_protocol::record::{MemberRecord, Signed};
+use peerup_protocol::{PeerId, SigningKey};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::{now, timestamp};
+use crate::membership::{Membership, Standing, Stored};
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+use crate::state::Store;
+use crate::status::{self, Board, Phase, Verification};
+
+/// Inbound member exchanges at once; more are reset.
+const MAX_INBOUND: usize = 64;
+/// Pause between two looks at the connections.
+const SHOW: Duration = Duration::from_millis(200);
+
+/// Shared state of one membership.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) node: Node,
+    pub(crate) key: SigningKey,
+    pub(crate) board: Board,
+    pub(crate) metrics: Metrics,
+    store: Arc<Store>,
+    pod: bool,
+    membership: Mutex<Membership>,
+    members: Mutex<Vec<MemberRecord>>,
+    admitted: Mutex<BTreeMap<PeerId, Standing>>,
+    /// Own record, revocations or network document changed.
+    lists: watch::Sender<()>,
+    /// Connections, reservations or members changed.
+    surroundings: watch::Sender<()>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        node: Node,
+        key: SigningKey,
+        board: Board,
+        metrics: Metrics,
+        store: Arc<Store>,
+        pod: bool,
+        membership: Membership,
+    ) -> Self {
+        let session = Self {
+            node,
+            key,
+            board,
+            metrics,
+            store,
+            pod,
+            membership: Mutex::new(membership),
+            members: Mutex::default(),
+            admitted: Mutex::default(),
+            lists: watch::Sender::new(()),
+            surroundings: watch::Sender::new(()),
+        };
+        session.board.update(|status| status.phase = Phase::Connecting);
+        session.lists_changed();
+        session
+    }
+
+    pub(crate) fn me(&self) -> PeerId {
+        self.node.peer_id()
+    }
+
+    /// True in a pod, which uses inside addresses and whose operator gives it another code when need be.
+    pub(crate) fn is_pod(&self) -> bool {
+        self.pod
+    }
+
+    /// The membership, for as long as it takes to look at it.
+    pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
+        lock(&self.membership)
+    }
+
+    /// The other members, verified when they were told.
+    pub(crate) fn members(&self) -> Vec<MemberRecord> {
+        lock(&self.members).clone()
+    }
+
+    pub(crate) fn watch_lists(&self) -> watch::Receiver<()> {
+        self.lists.subscribe()
+    }
+
+    pub(crate) fn watch_surroundings(&self) -> watch::Receiver<()> {
+        self.surroundings.subscribe()
+    }
+
+    pub(crate) fn surroundings_changed(&self) {
+        self.surroundings.send_replace(());
+    }
+
+    /// Shows the membership, and wakes those who depend on it.
+    pub(crate) fn lists_changed(&self) {
+        let membership = self.membership().clone();
+        let record = membership.record();
+        let shown = status::Membership {
+            network_id: membership.net().to_string(),
+            namespace: membership.namespace().to_string(),
+            name: record.name.to_string(),
+            subject: record.subject.clone(),
+            verification: Verification::of(record.method),
+            issued_time: timestamp(record.issued),
+            expiration_time: timestamp(record.not_after),
+        };
+        let relays = membership.my_relays();
+        self.board.update(|status| {
+            status.membership = Some(shown);
+            let former = std::mem::take(&mut status.relays);
+            status.relays = relays.iter().map(|relay| relay_status(relay, &former)).collect();
+        });
+        self.lists.send_replace(());
+    }
+
+    /// Stores the membership.
+    pub(crate) async fn save(&self) {
+        let stored = Stored::of(&self.membership());
+        let store = Arc::clone(&self.store);
+        let saved = tokio::task::spawn_blocking(move || store.save_membership(&stored)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::error!(%error, "membership can't be stored");
+            self.board.update(|status| status.problem = Some(error.to_string()));
+        }
+    }
+
+    /// Stores the membership whenever it changes.
+    pub(crate) async fn keep_saved(&self) -> Infallible {
+        let mut lists = self.lists.subscribe();
+        loop {
+            if lists.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.save().await;
+        }
+    }
+
+    /// Takes newer lists of whoever told them; what is not the network's is refused.
+    pub(crate) fn take_lists(&self, revocations: Option<Signed>, document: Option<Signed>) -> Result<(), Refusal> {
+        let mut newer = false;
+        {
+            let mut membership = self.membership();
+            if let Some(revocations) = revocations {
+                newer |= membership.take_revocations(revocations, now())?;
+            }
+            if let Some(document) = document {
+                newer |= membership.take_document(document, now())?;
+            }
+        }
+        if newer {
+            self.lists_changed();
+        }
+        Ok(())
+    }
+
+    /// Closes all connections of those who are no longer what they were admitted as.
+    pub(crate) async fn sweep(&self) {
+        let lost: Vec<PeerId> = {
+            let membership = self.membership();
+            let admitted = lock(&self.admitted);
+            let lost = admitted.iter().filter(|(peer, standing)| !membership.stands(peer, standing, now()));
+            lost.map(|(peer, _)| *peer).collect()
+        };
+        for peer in lost {
+            tracing::debug!(%peer, "membership ended, connections are closed");
+            lock(&self.admitted).remove(&peer);
+            self.node.expel(peer).await;
+        }
+    }
+
+    /// When the first of the admitted members' records ends.
+    pub(crate) fn next_end(&self) -> Option<u64> {
+        let admitted = lock(&self.admitted);
+        let ends = admitted.values().filter_map(|standing| match standing {
+            Standing::Member(record) => Some(record.not_after),
+            Standing::Relay => None,
+        });
+        ends.min()
+    }
+
+    /// Takes over a complete roster.
+    pub(crate) fn take_roster(&self, roster: &Roster) {
+        let members = roster.verified(&self.membership(), &self.me(), now());
+        let changed = {
+            let mut known = lock(&self.members);
+            let changed = *known != members;
+            *known = members;
+            changed
+        };
+        if changed {
+            self.surroundings_changed();
+        }
+    }
+
+    /// Shows connections and members whenever they change; changes in quick succession are shown as one.
+    pub(crate) async fn keep_shown(&self) -> Infallible {
+        let mut surroundings = self.surroundings.subscribe();
+        surroundings.mark_changed();
+        loop {
+            if surroundings.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if let Ok(snapshot) = self.node.snapshot().await {
+                self.show(&snapshot);
+            }
+            tokio::time::sleep(SHOW).await;
+        }
+    }
+
+    fn show(&self, snapshot: &Snapshot) {
+        let members = self.members();
+        let relays: Vec<PeerId> = self.membership().all_relays().into_iter().map(|relay| relay.peer).collect();
+        let others: Vec<_> = snapshot.members.iter().filter(|(peer, _)| !relays.contains(peer)).collect();
+        let direct = others.iter().filter(|(_, direct)| *direct).count();
+        self.board.update(|status| {
+            for relay in &mut status.relays {
+                relay.reserved = snapshot.reservations.iter().any(|peer| peer.to_string() == relay.peer_id);
+            }
+            status.direct_connections = direct;
+            status.relayed_connections = others.len() - direct;
+            status.path = match (direct, snapshot.reservations.len()) {
+                (0, 0) => Path::None,
+                (0, 1..) => Path::Relayed,
+                (1.., _) => Path::Direct,
+            };
+            status.peers = members.iter().map(|record| peer_status(record, snapshot)).collect();
+        });
+    }
+
+    /// Reads the node's events until it stops. Exchanges that others begin run beside, a bounded number of them.
+    pub(crate) async fn events(self: &Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        let mut inbound = JoinSet::new();
+        while let Some(event) = events.recv().await {
+            while inbound.try_join_next().is_some() {}
+            match event {
+                Event::Inbound { peer, connection, protocol: Protocol::Member, stream, .. } => {
+                    if inbound.len() < MAX_INBOUND {
+                        inbound.spawn(Arc::clone(self).serve(peer, connection, stream));
+                    }
+                }
+                // A peer offers nothing else.
+                Event::Inbound { .. } => (),
+                Event::Observed { peer, address } => tracing::trace!(%peer, %address, "observed"),
+                Event::Listening { address } => tracing::debug!(%address, "listening"),
+                Event::Connected { .. }
+                | Event::Disconnected { .. }
+                | Event::ReservationAccepted { .. }
+                | Event::ReservationLost { .. } => self.surroundings_changed(),
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, peer: PeerId, connection: ConnectionId, mut stream: Stream) {
+        match member::serve(&self.node, &mut stream, peer, connection, &*self).await {
+            Ok(_) => self.shaken(),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "peer is not accepted");
+                self.node.close_connection(connection).await;
+            }
+        }
+    }
+
+    /// Somebody has proved membership.
+    pub(crate) fn shaken(&self) {
+        self.board.update(|status| status.last_handshake_time = Some(timestamp(now())));
+    }
+}
+
+impl member::Membership for Session {
+    fn presented(&self) -> Presented {
+        let membership = self.membership();
+        let revocations = membership.revocations();
+        Presented {
+            credential: membership.credential().clone(),
+            revocations: revocations.map(|(signed, (epoch, issued))| KnownList { epoch, issued, signed: signed.clone() }),
+        }
+    }
+
+    /// Who only needs to renew is not let in: that is for relays.
+    fn check(&self, peer: &PeerId, credential: &Signed) -> Result<member::Standing, Refusal> {
+        let (standing, newer) = {
+            let mut membership = self.membership();
+            let before = membership.document_version();
+            let standing = membership.check(peer, credential.clone(), now());
+            (standing, membership.document_version() != before)
+        };
+        if newer {
+            self.lists_changed();
+        }
+        lock(&self.admitted).insert(*peer, standing?);
+        Ok(member::Standing::Admitted)
+    }
+
+    fn learn(&self, revocations: Signed) -> Result<(), Refusal> {
+        self.take_lists(Some(revocations), None)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) -> status::Relay {
+    let peer_id = relay.peer.to_string();
+    let known = former.iter().find(|known| known.peer_id == peer_id);
+    status::Relay {
+        ordinal: relay.ordinal,
+        connected: known.is_some_and(|known| known.connected),
+        reserved: known.is_some_and(|known| known.reserved),
+        peer_id,
+    }
+}
+
+fn peer_status(record: &MemberRecord, snapshot: &Snapshot) -> status::Peer {
+    let connected = snapshot.members.iter().find(|(peer, _)| *peer == record.peer);
+    status::Peer {
+        name: record.name.to_string(),
+        peer_id: record.peer.to_string(),
+        subject: record.subject.clone(),
+        verification: Verification::of(record.method),
+        path: match connected {
+            Some((_, true)) => Path::Direct,
+            Some((_, false)) => Path::Relayed,
+            None => Path::None,
+        },
+    }
+}

@@ -1,0 +1,116 @@
+//! One run: HTTP server up at once, then state, agent, and the end by signal. Nothing but wrong settings ends it
+//! earlier: what fails is said in the log and in the status, and tried again.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use peerup_agent::{
+    Access, Agent, Backoff, Board, Config, Metrics, Source, StateError, Status, Store, fresh_seed, listen_on,
+};
+use peerup_operator_client::OperatorClient;
+use peerup_protocol::secret::Secret;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::Failure;
+use crate::args::RunArgs;
+use crate::http::{self, View};
+
+/// Longest time to say goodbye; the kubelet gives 30 s to the whole pod.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(settings: RunArgs, listen: SocketAddr) -> Result<(), Failure> {
+    let board = Board::new(Status::starting(Timestamp::now()));
+    let metrics = Metrics::new()?;
+    let stop = CancellationToken::new();
+    let view = View { board: board.clone(), metrics: metrics.clone(), hold: settings.hold };
+    let server = serve(listen, view, stop.clone()).await?;
+    tracing::info!(network = settings.network, %listen, "sidecar started");
+    let peer = tokio::spawn(peer(settings, board, metrics, stop.clone()));
+    let signal = ended().await?;
+    tracing::info!(signal, "stopping");
+    stop.cancel();
+    if tokio::time::timeout(GRACE, async { tokio::join!(peer, server) }).await.is_err() {
+        tracing::warn!("stopped before all was closed");
+    }
+    Ok(())
+}
+
+/// The peer, from an open state directory until the end.
+async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: CancellationToken) {
+    let opened = stop.run_until_cancelled(open(&settings.state_dir, &board)).await;
+    let Some((store, seed)) = opened else { return };
+    let operator = OperatorClient::new(peerup_operator_client::Config {
+        url: settings.operator_url,
+        ca_file: settings.operator_ca_file,
+        ca_pem: settings.operator_ca,
+        token_file: settings.token_file,
+        connect_timeout: peerup_operator_client::Config::CONNECT,
+        attempt_timeout: peerup_operator_client::Config::ATTEMPT,
+    });
+    let agent = Agent::start(Config {
+        seed,
+        source: Source::Attested(operator),
+        listen: listen_on(settings.listen_port),
+        board,
+        metrics,
+        store: Arc::new(store),
+    });
+    stop.cancelled().await;
+    agent.shutdown().await;
+}
+
+/// State directory and key; tried until they are there, since a full disk may be emptied.
+async fn open(dir: &Path, board: &Board) -> (Store, Secret<32>) {
+    let mut backoff = Backoff::default();
+    loop {
+        match opened(dir) {
+            Ok(opened) => {
+                board.update(|status| status.problem = None);
+                return opened;
+            }
+            Err(error) => {
+                tracing::error!(%error, "state directory can't be used");
+                board.update(|status| status.problem = Some(error.to_string()));
+                tokio::time::sleep(backoff.after_failure(rand::random())).await;
+            }
+        }
+    }
+}
+
+fn opened(dir: &Path) -> Result<(Store, Secret<32>), StateError> {
+    let store = Store::open(dir, Access::Tighten)?;
+    let seed = store.identity(fresh_seed())?;
+    Ok((store, seed))
+}
+
+async fn ended() -> Result<&'static str, Failure> {
+    let failed = |source| Failure::Io { what: "signals".to_owned(), source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+async fn serve(
+    listen: SocketAddr,
+    view: View,
+    stop: CancellationToken,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|source| Failure::Io { what: format!("--http-listen {listen}"), source })?;
+    Ok(tokio::spawn(async move {
+        let server = axum::serve(listener, http::router(view));
+        if let Err(error) = server.with_graceful_shutdown(stop.cancelled_owned()).await {
+            tracing::error!(%error, "http server ended");
+        }
+    }))
+}
