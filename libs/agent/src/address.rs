@@ -29,19 +29,22 @@ pub(crate) fn dialable(addresses: &[Multiaddr], pod: bool) -> Vec<Multiaddr> {
     inside
 }
 
-/// STUN services, in the same order.
-pub(crate) fn stun(addresses: &[Multiaddr], pod: bool) -> Vec<StunHost> {
-    let mut hosts: Vec<(bool, StunHost)> = Vec::new();
-    for address in addresses {
+/// A relay's STUN service: at its first host inside, or at its first host outside.
+pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Option<StunHost> {
+    let services = addresses.iter().filter(|address| is_inside(address) == inside);
+    let mut found: Option<StunHost> = None;
+    for address in services {
         let (Some(host), Some(port)) = (host(address), stun_port(address)) else { continue };
-        match hosts.iter_mut().find(|(_, known)| known.host == host) {
-            Some((_, known)) => known.alternate = known.alternate.or(Some(port)),
-            None => hosts.push((is_inside(address), StunHost { host, primary: port, alternate: None })),
+        match &mut found {
+            None => found = Some(StunHost { host, primary: port, alternate: None }),
+            Some(known) if known.host == host => {
+                known.alternate = Some(port);
+                break;
+            }
+            Some(_) => (),
         }
     }
-    hosts.retain(|(inside, _)| pod || !inside);
-    hosts.sort_by_key(|(inside, _)| !inside);
-    hosts.into_iter().map(|(_, host)| host).collect()
+    found
 }
 
 fn stun_port(address: &Multiaddr) -> Option<u16> {
@@ -110,20 +113,15 @@ mod tests {
             texts(dialable(&addresses(), false)),
             ["/ip4/1.2.3.4/tcp/30001", "/ip4/1.2.3.4/udp/30001/quic-v1"]
         );
-        assert_eq!(
-            stun(&addresses(), false),
-            [
-                StunHost { host: "1.2.3.4".to_owned(), primary: 30078, alternate: Some(30079) },
-                StunHost { host: "relay.example.org".to_owned(), primary: 3478, alternate: None },
-            ]
-        );
     }
 
     #[test]
-    fn stun_ports_are_paired_by_host() {
-        let hosts = stun(&addresses(), true);
-        assert_eq!(hosts.len(), 3);
-        assert_eq!(hosts[0].host, "crew-relay-0.crew-relays.shop.svc.cluster.local");
-        assert_eq!((hosts[0].primary, hosts[0].alternate), (3478, Some(3479)));
+    fn stun_ports_are_paired_at_the_first_host() {
+        let outside = stun(&addresses(), false).unwrap();
+        assert_eq!(outside, StunHost { host: "1.2.3.4".to_owned(), primary: 30078, alternate: Some(30079) });
+        let inside = stun(&addresses(), true).unwrap();
+        assert_eq!(inside.host, "crew-relay-0.crew-relays.shop.svc.cluster.local");
+        assert_eq!((inside.primary, inside.alternate), (3478, Some(3479)));
+        assert_eq!(stun(&addresses()[..2], false), None);
     }
 }

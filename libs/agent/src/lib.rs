@@ -14,6 +14,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
 )]
 
+mod address;
 mod agent;
 mod backoff;
 mod clock;
@@ -21,6 +22,7 @@ mod contacts;
 mod enrol;
 mod guard;
 mod link;
+mod measure;
 mod listen;
 pub mod membership;
 mod metrics;

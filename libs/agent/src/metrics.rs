@@ -3,10 +3,12 @@
 //! Which pod it is comes from the scrape; no peer is ever named in a label.
 
 use jiff::Timestamp;
-use peerup_protocol::grade::Grade;
+use peerup_protocol::grade::{Grade, IpVersion};
 use prometheus::{Encoder, Gauge, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use crate::status::{Status, Verification};
+
+pub use prometheus::Error as MetricsError;
 
 /// Content type of [`Metrics::text`].
 pub const METRICS_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -139,6 +141,8 @@ impl Metrics {
             self.grade.with_label_values(&[grade.as_str()]).set(yes(grade == report.grade));
         }
         self.score.set(f64::from(report.grade.score()));
+        let version = status.ip_version.map_or("none", IpVersion::as_str);
+        self.nat.with_label_values(&[report.mapping.as_str(), report.filtering.as_str(), version]).set(1.0);
     }
 }
 

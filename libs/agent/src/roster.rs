@@ -16,13 +16,13 @@ const MAX_MEMBERS: usize = 20_000;
 /// A relay told more than any network has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the relay's roster has more than {MAX_MEMBERS} members")]
-pub struct TooMany;
+pub(crate) struct TooMany;
 
 type Table = BTreeMap<Serial, (MemberRecord, Signed)>;
 
 /// What is known of the other members, and up to where.
 #[derive(Debug, Clone, Default)]
-pub struct Roster {
+pub(crate) struct Roster {
     run: u64,
     seq: u64,
     members: Table,
@@ -33,12 +33,12 @@ pub struct Roster {
 impl Roster {
     /// What to ask a relay for: all that came after what is known.
     #[must_use]
-    pub const fn ask(&self) -> RosterAsk {
+    pub(crate) const fn ask(&self) -> RosterAsk {
         RosterAsk::Sync { run: self.run, seq: self.seq }
     }
 
     /// A new stream begins: a full sync that did not end will not go on there.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.syncing = None;
     }
 
@@ -46,7 +46,7 @@ impl Roster {
     ///
     /// # Errors
     /// [`TooMany`], before anything is taken over.
-    pub fn take(&mut self, page: RosterPage) -> Result<bool, TooMany> {
+    pub(crate) fn take(&mut self, page: RosterPage) -> Result<bool, TooMany> {
         if page.full {
             self.syncing = Some(Table::new());
         }
@@ -72,7 +72,7 @@ impl Roster {
 
     /// Everybody but `me` whose record holds now, verified.
     #[must_use]
-    pub fn verified(&self, membership: &Membership, me: &PeerId, now: UnixTime) -> Vec<MemberRecord> {
+    pub(crate) fn verified(&self, membership: &Membership, me: &PeerId, now: UnixTime) -> Vec<MemberRecord> {
         let others = self.members.values().filter(|(record, _)| record.peer != *me);
         others.filter_map(|(record, signed)| membership.check_record(signed, &record.peer, now).ok()).collect()
     }

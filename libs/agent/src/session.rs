@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peerup_node::member::{self, KnownList, Presented};
-use peerup_node::{ConnectionId, Event, Node, Protocol, Snapshot, Stream};
+use peerup_node::{ConnectionId, Event, Node, Origin, Protocol, Snapshot, Stream};
 use peerup_pairing::membership::Refusal;
-use peerup_protocol::grade::Path;
+use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::{PeerId, SigningKey};
+use peerup_reachability::{Link, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     membership: Mutex<Membership>,
     members: Mutex<Vec<MemberRecord>>,
     admitted: Mutex<BTreeMap<PeerId, Standing>>,
+    direct: Mutex<BTreeMap<ConnectionId, (PeerId, Link)>>,
     /// Own record, revocations or network document changed.
     lists: watch::Sender<()>,
     /// Connections, reservations or members changed.
@@ -64,6 +66,7 @@ impl Session {
             membership: Mutex::new(membership),
             members: Mutex::default(),
             admitted: Mutex::default(),
+            direct: Mutex::default(),
             lists: watch::Sender::new(()),
             surroundings: watch::Sender::new(()),
         };
@@ -190,6 +193,13 @@ impl Session {
         ends.min()
     }
 
+    /// How relays are connected: IP version and transport of each connection.
+    pub(crate) fn relay_links(&self) -> Vec<Link> {
+        let membership = self.membership();
+        let direct = lock(&self.direct);
+        direct.values().filter(|(peer, _)| membership.is_relay(peer)).map(|(_, link)| *link).collect()
+    }
+
     /// Takes over a complete roster.
     pub(crate) fn take_roster(&self, roster: &Roster) {
         let members = roster.verified(&self.membership(), &self.me(), now());
@@ -254,9 +264,17 @@ impl Session {
                 Event::Inbound { .. } => (),
                 Event::Observed { peer, address } => tracing::trace!(%peer, %address, "observed"),
                 Event::Listening { address } => tracing::debug!(%address, "listening"),
-                Event::Connected { .. }
-                | Event::Disconnected { .. }
-                | Event::ReservationAccepted { .. }
+                Event::Connected { peer, connection, origin, .. } => {
+                    if let Some(link) = link(&origin) {
+                        lock(&self.direct).insert(connection, (peer, link));
+                    }
+                    self.surroundings_changed();
+                }
+                Event::Disconnected { connection, .. } => {
+                    lock(&self.direct).remove(&connection);
+                    self.surroundings_changed();
+                }
+                Event::ReservationAccepted { .. }
                 | Event::ReservationLost { .. } => self.surroundings_changed(),
             }
         }
@@ -310,6 +328,17 @@ impl member::Membership for Session {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing for a circuit.
+fn link(origin: &Origin) -> Option<Link> {
+    let version = match origin.address.iter().next()? {
+        _ if origin.relayed => return None,
+        multiaddr::Protocol::Ip6(_) | multiaddr::Protocol::Dns6(_) => IpVersion::V6,
+        _ => IpVersion::V4,
+    };
+    let transport = if origin.is_quic() { Transport::Quic } else { Transport::Tcp };
+    Some(Link { version, transport })
 }
 
 fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) -> status::Relay {

@@ -4,7 +4,7 @@
 //! never tell different stories.
 
 use jiff::Timestamp;
-use peerup_protocol::grade::Path;
+use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::Method;
 use peerup_protocol::report::Report;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,9 @@ pub struct Status {
     /// The last measurement, as reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachability: Option<Report>,
+    /// The IP version that decided its grade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_version: Option<IpVersion>,
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Timestamp>,
@@ -178,6 +181,7 @@ impl Status {
             relays: Vec::new(),
             peers: Vec::new(),
             reachability: None,
+            ip_version: None,
             last_probe_time: None,
             last_report_time: None,
             problem: None,

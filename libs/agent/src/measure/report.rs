@@ -1,0 +1,146 @@
+//! Sends reports: a pod to the operator, another peer to one of its relays. On change, and every period.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures::AsyncWriteExt;
+use peerup_node::io::{FrameError, write_frame};
+use peerup_node::{OpenError, PeerId, Protocol};
+use peerup_operator_client::{CallError, OperatorClient};
+use peerup_protocol::api::{PodReport, ReportRequest, Settings};
+use peerup_protocol::frame::ReportFrame;
+use peerup_protocol::report::{Report, ReportError};
+use peerup_protocol::{UnixTime, message};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Reported, jittered, period};
+use crate::agent::Source;
+use crate::backoff::Backoff;
+use crate::clock::{now, timestamp};
+use crate::session::Session;
+
+/// Longest time for one report, retries included.
+const SEND: Duration = Duration::from_secs(10);
+/// Changes in quick succession are one.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Why a report was not accepted.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error(transparent)]
+    Operator(#[from] CallError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("no relay is connected")]
+    NoRelay,
+    #[error("no report stream: {0}")]
+    Open(#[from] OpenError),
+    #[error("the report did not pass: {0}")]
+    Frame(#[from] FrameError),
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// Reports for as long as the session lasts.
+pub(super) async fn run(
+    session: &Session,
+    source: &Source,
+    settings: &watch::Sender<Settings>,
+    mut reported: watch::Receiver<Option<Reported>>,
+) -> Infallible {
+    let mut surroundings = session.watch_surroundings();
+    let mut sent: Option<Report> = None;
+    let mut sender = Sender { session, source, settings, last_time: 0 };
+    let mut backoff = Backoff::default();
+    let mut due = Instant::now();
+    loop {
+        let known = reported.borrow_and_update().clone();
+        surroundings.mark_unchanged();
+        if let Some(known) = known {
+            let report = current(session, &known).await;
+            if sent.as_ref() != Some(&report) || Instant::now() >= due {
+                let pause = match sender.send(&report).await {
+                    Ok(()) => {
+                        backoff.reset();
+                        session.board.update(|status| status.last_report_time = Some(timestamp(now())));
+                        sent = Some(report);
+                        jittered(period(settings.borrow().report_period_seconds))
+                    }
+                    Err(error) => {
+                        let pause = backoff.after_failure(rand::random());
+                        tracing::info!(%error, ?pause, "report is not accepted yet");
+                        sleep(pause).await;
+                        Duration::ZERO
+                    }
+                };
+                due = Instant::now() + pause;
+            }
+        }
+        sleep(DEBOUNCE).await;
+        tokio::select! {
+            _ = reported.changed() => (),
+            _ = surroundings.changed() => (),
+            () = tokio::time::sleep_until(due), if reported.borrow().is_some() => (),
+        }
+    }
+}
+
+/// The steady assessment, with connections as they are now.
+async fn current(session: &Session, known: &Reported) -> Report {
+    let reservations = session.node.snapshot().await.map(|snapshot| snapshot.reservations).unwrap_or_default();
+    let path = session.board.status().path;
+    known.assessment.report(path, reservations, known.changed, env!("CARGO_PKG_VERSION"))
+}
+
+struct Sender<'a> {
+    session: &'a Session,
+    source: &'a Source,
+    settings: &'a watch::Sender<Settings>,
+    /// Times of signed reports must grow.
+    last_time: UnixTime,
+}
+
+impl Sender<'_> {
+    async fn send(&mut self, report: &Report) -> Result<(), SendError> {
+        match self.source {
+            Source::Attested(operator) => self.to_operator(operator, report).await,
+            Source::Code(..) | Source::Stored => {
+                timeout(SEND, self.to_relay(report)).await.unwrap_or(Err(SendError::TimedOut))
+            }
+        }
+    }
+
+    async fn to_operator(&self, operator: &OperatorClient, report: &Report) -> Result<(), SendError> {
+        let request = ReportRequest::Pod(PodReport { report: report.clone() });
+        let answer = operator.report(&request, Instant::now() + SEND).await?;
+        self.settings.send_if_modified(|settings| {
+            let differs = *settings != answer.settings;
+            *settings = answer.settings;
+            differs
+        });
+        Ok(())
+    }
+
+    async fn to_relay(&mut self, report: &Report) -> Result<(), SendError> {
+        let relay = self.relay().await.ok_or(SendError::NoRelay)?;
+        let json = report.to_json()?.into_bytes();
+        let time = now().max(self.last_time + 1);
+        self.last_time = time;
+        let net = self.session.membership().net();
+        let signed = message::report(&net, &self.session.me(), time, &json);
+        let frame = ReportFrame { time, json, signature: message::sign(&self.session.key, &signed) };
+        let mut stream = self.session.node.open(relay, Protocol::Report).await?;
+        write_frame(&mut stream, &frame.encode()).await?;
+        stream.close().await.map_err(FrameError::Io)?;
+        Ok(())
+    }
+
+    /// The first of this peer's relays that is connected.
+    async fn relay(&self) -> Option<PeerId> {
+        let relays = self.session.membership().my_relays();
+        let connected = self.session.node.snapshot().await.ok()?.members;
+        let is_connected = |peer: &PeerId| connected.iter().any(|(member, _)| member == peer);
+        relays.into_iter().map(|relay| relay.peer).find(is_connected)
+    }
+}
