@@ -37,7 +37,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, env = "PEERUP_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// What to log to standard error, such as `info` or `peerup_agent=debug`
-    #[arg(long, global = true, env = "PEERUP_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "PEERUP_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     pub(crate) log: String,
     /// How to log
     #[arg(long, global = true, env = "PEERUP_LOG_FORMAT", default_value = "text")]
@@ -102,7 +108,13 @@ mod tests {
     #[test]
     fn a_code_pasted_with_spaces_is_taken_whole() {
         let cli = Cli::try_parse_from(["peerup", "join", "peerup1-aa", "bb", "--name", "laptop"]);
-        let Ok(Cli { command: Command::Join(args), .. }) = cli else { panic!("{cli:?}") };
+        let Ok(Cli {
+            command: Command::Join(args),
+            ..
+        }) = cli
+        else {
+            panic!("{cli:?}")
+        };
         assert_eq!(args.code, ["peerup1-aa", "bb"]);
         assert_eq!(args.name.as_deref(), Some("laptop"));
     }
@@ -111,10 +123,17 @@ mod tests {
     fn every_help_has_the_exit_codes() {
         for command in ["join", "status"] {
             let mut cli = Cli::command();
-            let help = cli.find_subcommand_mut(command).unwrap().render_help().to_string();
+            let help = cli
+                .find_subcommand_mut(command)
+                .unwrap()
+                .render_help()
+                .to_string();
             assert!(help.contains("6  pairing failed"), "{help}");
         }
         let help = Cli::command().render_long_help().to_string();
-        assert!(help.contains("peerup join peerup1-") && help.contains("6  pairing failed"), "{help}");
+        assert!(
+            help.contains("peerup join peerup1-") && help.contains("6  pairing failed"),
+            "{help}"
+        );
     }
 }

@@ -15,9 +15,13 @@ pub(crate) enum Failure {
     Usage(String),
     #[error("{0}; nothing was sent")]
     NotACode(#[from] CodeError),
-    #[error("this is an invite of a person; this version joins with codes of a PairingCode; nothing was sent")]
+    #[error(
+        "this is an invite of a person; this version joins with codes of a PairingCode; nothing was sent"
+    )]
     Invite,
-    #[error("expected a code, since {0} holds no membership to join again with; see `peerup join --help`")]
+    #[error(
+        "expected a code, since {0} holds no membership to join again with; see `peerup join --help`"
+    )]
     NoCode(String),
     #[error("the code expired at {0}; ask for a new one; nothing was sent")]
     Expired(Timestamp),
@@ -25,7 +29,9 @@ pub(crate) enum Failure {
     Membership { dir: String, reason: String },
     #[error("{0}")]
     State(#[from] StateError),
-    #[error("{dir} belongs to a peer of another network ({stored}); give this one its own with --state-dir")]
+    #[error(
+        "{dir} belongs to a peer of another network ({stored}); give this one its own with --state-dir"
+    )]
     OtherNetwork { dir: String, stored: String },
     #[error("no peer runs on {0}; `peerup join` starts one")]
     NotRunning(String),

@@ -38,9 +38,17 @@ pub(crate) struct Prepared {
 }
 
 /// Checks code, name and state; nothing is sent, and nothing but an identity key is written.
-pub(crate) fn prepare(args: &JoinArgs, code: Option<&SecretText>, dir: &Path, now: Timestamp) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(
+    args: &JoinArgs,
+    code: Option<&SecretText>,
+    dir: &Path,
+    now: Timestamp,
+) -> Result<Prepared, Failure> {
     let code = code.map(|text| Code::parse(text.expose())).transpose()?;
-    if code.as_ref().is_some_and(|code| code.kind == CodeKind::Invite) {
+    if code
+        .as_ref()
+        .is_some_and(|code| code.kind == CodeKind::Invite)
+    {
         return Err(Failure::Invite);
     }
     let name = name(args.name.as_deref())?;
@@ -55,26 +63,53 @@ pub(crate) fn prepare(args: &JoinArgs, code: Option<&SecretText>, dir: &Path, no
     let seed = store.identity(fresh_seed())?;
     let Some(stored) = stored else {
         let source = code.map_or(Source::Stored, |code| Source::Code(Box::new(code), name));
-        return Ok(Prepared { store, seed, stored: None, source });
+        return Ok(Prepared {
+            store,
+            seed,
+            stored: None,
+            source,
+        });
     };
-    let stored = stored.restore(own_id(&seed)).map_err(|error| Failure::Membership {
-        dir: dir.display().to_string(),
-        reason: error.to_string(),
-    })?;
+    let stored = stored
+        .restore(own_id(&seed), unix(now))
+        .map_err(|error| Failure::Membership {
+            dir: dir.display().to_string(),
+            reason: error.to_string(),
+        })?;
     again(store, seed, stored, code, name, now)
 }
 
 /// With a stored membership of the same network the code is not used, unless the record has ended.
-fn again(store: Store, seed: Secret<32>, stored: Membership, code: Option<Code>, name: PeerName, now: Timestamp) -> Result<Prepared, Failure> {
+fn again(
+    store: Store,
+    seed: Secret<32>,
+    stored: Membership,
+    code: Option<Code>,
+    name: PeerName,
+    now: Timestamp,
+) -> Result<Prepared, Failure> {
     if code.as_ref().is_some_and(|code| code.net != stored.net()) {
-        return Err(Failure::OtherNetwork { dir: store.dir().display().to_string(), stored: stored.namespace().to_string() });
+        return Err(Failure::OtherNetwork {
+            dir: store.dir().display().to_string(),
+            stored: stored.namespace().to_string(),
+        });
     }
     match code {
         Some(code) if !stored.holds(unix(now)) => {
             let source = Source::Code(Box::new(in_time(code, now)?), name);
-            Ok(Prepared { store, seed, stored: None, source })
+            Ok(Prepared {
+                store,
+                seed,
+                stored: None,
+                source,
+            })
         }
-        Some(_) | None => Ok(Prepared { store, seed, stored: Some(stored), source: Source::Stored }),
+        Some(_) | None => Ok(Prepared {
+            store,
+            seed,
+            stored: Some(stored),
+            source: Source::Stored,
+        }),
     }
 }
 
@@ -103,7 +138,13 @@ fn name(given: Option<&str>) -> Result<PeerName, Failure> {
 /// The first label of a machine's name, as far as a peer's name may have its characters.
 fn label(machine: &str) -> String {
     let first = machine.trim().split('.').next().unwrap_or_default();
-    let kept = first.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let kept = first.chars().map(|c| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    });
     let name: String = kept.take(PeerName::MAX_REQUEST).collect();
     name.trim_matches('-').to_owned()
 }
@@ -174,7 +215,10 @@ fn tell(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     for line in text::peers(&status.peers) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "see `peerup status`; Ctrl-C leaves the network until the next `peerup join`")?;
+    writeln!(
+        out,
+        "see `peerup status`; Ctrl-C leaves the network until the next `peerup join`"
+    )?;
     out.flush()
 }
 
@@ -188,7 +232,9 @@ async fn write_status(store: Arc<Store>, mut watch: watch::Receiver<Status>) {
         let store = Arc::clone(&store);
         let written = tokio::task::spawn_blocking(move || store.save_status(&status)).await;
         if let Ok(written) = written {
-            if let Err(error) = &written && !failing {
+            if let Err(error) = &written
+                && !failing
+            {
                 tracing::warn!(%error, "status can't be written");
             }
             failing = written.is_err();

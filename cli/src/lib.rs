@@ -42,7 +42,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Status(args) => status::show(&state_dir(cli.state_dir)?, args.json),
         Command::Join(args) => {
-            let code = source::read(&args, std::io::stdin(), std::env::var(source::VARIABLE).ok())?;
+            let code = source::read(
+                &args,
+                std::io::stdin(),
+                std::env::var(source::VARIABLE).ok(),
+            )?;
             let dir = state_dir(cli.state_dir)?;
             let prepared = join::prepare(&args, code.as_ref(), &dir, Timestamp::now())?;
             let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -57,8 +61,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| Failure::Usage(format!("--log: {error}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| Failure::Usage(format!("--log: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -68,7 +75,11 @@ fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
 
 /// The given directory, else the user's (XDG base directories).
 fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    let from = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let from = |variable: &str| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     given
         .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("peerup")))
         .or_else(|| from("HOME").map(|home| home.join(".local/share/peerup")))

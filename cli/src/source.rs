@@ -22,7 +22,9 @@ pub(crate) fn read(
     match (args.code.as_slice(), &args.code_file) {
         ([dash], _) if dash == "-" => whole(stdin, "standard input").map(Some),
         ([], Some(path)) => from_file(path).map(Some),
-        ([], None) => Ok(variable.filter(|text| !text.trim().is_empty()).map(SecretText::from)),
+        ([], None) => Ok(variable
+            .filter(|text| !text.trim().is_empty())
+            .map(SecretText::from)),
         (words, _) => Ok(Some(SecretText::from(words.concat()))),
     }
 }
@@ -41,7 +43,9 @@ fn whole(input: impl Read, name: &str) -> Result<SecretText, Failure> {
         .read_to_string(&mut text)
         .map_err(|error| unreadable(name, &error))?;
     if text.trim().is_empty() {
-        return Err(Failure::Usage(format!("expected a code in {name}, which is empty")));
+        return Err(Failure::Usage(format!(
+            "expected a code in {name}, which is empty"
+        )));
     }
     Ok(SecretText::from(text))
 }
@@ -69,11 +73,20 @@ mod tests {
 
     #[test]
     fn the_argument_wins_then_the_environment() {
-        assert_eq!(text(&args(&["a"], None), "b", Some("c")).as_deref(), Some("a"));
-        assert_eq!(text(&args(&["-"], None), "b", Some("c")).as_deref(), Some("b"));
+        assert_eq!(
+            text(&args(&["a"], None), "b", Some("c")).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            text(&args(&["-"], None), "b", Some("c")).as_deref(),
+            Some("b")
+        );
         assert_eq!(text(&args(&[], None), "b", Some("c")).as_deref(), Some("c"));
         assert_eq!(text(&args(&[], None), "b", Some(" ")), None);
-        assert_eq!(text(&args(&["a", "b"], None), "", None).as_deref(), Some("ab"));
+        assert_eq!(
+            text(&args(&["a", "b"], None), "", None).as_deref(),
+            Some("ab")
+        );
     }
 
     #[test]
@@ -84,7 +97,10 @@ mod tests {
         assert_eq!(text(&given, "", Some("c")).as_deref(), Some("peerup1-aa\n"));
         std::fs::remove_file(&path).unwrap();
         let error = read(&given, io::empty(), None).unwrap_err();
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
     }
 
     #[test]

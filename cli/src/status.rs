@@ -25,9 +25,17 @@ pub(crate) fn show(dir: &Path, json: bool) -> Result<(), Failure> {
     let (status, running) = read_status::<Status>(dir)?.ok_or_else(not_running)?;
     let now = Timestamp::now();
     if json {
-        let age_seconds = now.as_second().saturating_sub(status.updated_time.as_second()).max(0);
-        let seen = Seen { running, age_seconds, status: &status };
-        let text = serde_json::to_string_pretty(&seen).map_err(|error| Failure::Unexpected(error.to_string()))?;
+        let age_seconds = now
+            .as_second()
+            .saturating_sub(status.updated_time.as_second())
+            .max(0);
+        let seen = Seen {
+            running,
+            age_seconds,
+            status: &status,
+        };
+        let text = serde_json::to_string_pretty(&seen)
+            .map_err(|error| Failure::Unexpected(error.to_string()))?;
         println!("{text}");
     } else {
         print!("{}", text::render(&status, running, now));

@@ -7,17 +7,33 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The peer in a pod: joins the pod's network, measures how it can be reached, reports.
 #[derive(Debug, Parser)]
-#[command(name = "peerup-sidecar", version, about, subcommand_negates_reqs = true)]
+#[command(
+    name = "peerup-sidecar",
+    version,
+    about,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) run: Option<RunArgs>,
     /// Where /metrics, /livez, /startupz, /readyz and /status are served
-    #[arg(long, global = true, env = "PEERUP_HTTP_LISTEN", default_value = "0.0.0.0:9465")]
+    #[arg(
+        long,
+        global = true,
+        env = "PEERUP_HTTP_LISTEN",
+        default_value = "0.0.0.0:9465"
+    )]
     pub(crate) http_listen: SocketAddr,
     /// What to log, such as `info` or `peerup_agent=debug`
-    #[arg(long, global = true, env = "PEERUP_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "PEERUP_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     pub(crate) log: String,
     /// How to log
     #[arg(long, global = true, env = "PEERUP_LOG_FORMAT", default_value = "text")]
@@ -98,14 +114,30 @@ mod tests {
     #[test]
     fn status_needs_no_settings() {
         let cli = Cli::try_parse_from(["peerup-sidecar", "status", "--json"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Status(StatusArgs { json: true }))));
+        assert!(matches!(
+            cli.command,
+            Some(Command::Status(StatusArgs { json: true }))
+        ));
     }
 
     #[test]
     fn running_needs_its_settings() {
-        let some = ["peerup-sidecar", "--network", "shop/crew", "--operator-url", "https://o:9444"];
+        let some = [
+            "peerup-sidecar",
+            "--network",
+            "shop/crew",
+            "--operator-url",
+            "https://o:9444",
+        ];
         assert!(Cli::try_parse_from(some).is_err());
-        let all = some.into_iter().chain(["--token-file", "/t", "--state-dir", "/s", "--hold", "joined"]);
+        let all = some.into_iter().chain([
+            "--token-file",
+            "/t",
+            "--state-dir",
+            "/s",
+            "--hold",
+            "joined",
+        ]);
         let run = Cli::try_parse_from(all).unwrap().run.unwrap();
         assert_eq!((run.listen_port, run.hold), (4001, Hold::Joined));
     }

@@ -35,16 +35,24 @@ pub fn main() -> ExitCode {
 enum Failure {
     #[error("--log: {0}")]
     Log(#[from] tracing_subscriber::filter::ParseError),
-    #[error("expected --network, --operator-url, --token-file and --state-dir (or their PEERUP_ variables)")]
+    #[error(
+        "expected --network, --operator-url, --token-file and --state-dir (or their PEERUP_ variables)"
+    )]
     NoSettings,
     #[error("another TLS provider is installed")]
     Tls,
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        what: String,
+        source: std::io::Error,
+    },
     #[error("metrics: {0}")]
     Metrics(#[from] peerup_agent::MetricsError),
     #[error("expected a status from the sidecar at {at}: {reason}")]
-    Status { at: std::net::SocketAddr, reason: String },
+    Status {
+        at: std::net::SocketAddr,
+        reason: String,
+    },
 }
 
 fn start(cli: Cli) -> Result<(), Failure> {
@@ -52,13 +60,18 @@ fn start(cli: Cli) -> Result<(), Failure> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|source| Failure::Io { what: "threads".to_owned(), source })?;
+        .map_err(|source| Failure::Io {
+            what: "threads".to_owned(),
+            source,
+        })?;
     match cli.command {
         Some(Command::Status(args)) => runtime.block_on(status::show(cli.http_listen, args.json)),
         None => {
             log(&cli.log, cli.log_format)?;
             let settings = cli.run.ok_or(Failure::NoSettings)?;
-            rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(|_| Failure::Tls)?;
+            rustls::crypto::aws_lc_rs::default_provider()
+                .install_default()
+                .map_err(|_| Failure::Tls)?;
             runtime.block_on(run::run(settings, cli.http_listen))
         }
     }

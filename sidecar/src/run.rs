@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use peerup_agent::membership::{Membership, Stored};
 use peerup_agent::{
-    Access, Agent, Backoff, Board, Config, Metrics, Source, StateError, Status, Store, fresh_seed, listen_on,
+    Access, Agent, Backoff, Board, Config, Metrics, Source, StateError, Status, Store, fresh_seed,
+    listen_on, own_id,
 };
 use peerup_operator_client::OperatorClient;
+use peerup_protocol::UnixTime;
 use peerup_protocol::secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,14 +31,21 @@ pub(crate) async fn run(settings: RunArgs, listen: SocketAddr) -> Result<(), Fai
     let board = Board::new(Status::starting(Timestamp::now()));
     let metrics = Metrics::new()?;
     let stop = CancellationToken::new();
-    let view = View { board: board.clone(), metrics: metrics.clone(), hold: settings.hold };
+    let view = View {
+        board: board.clone(),
+        metrics: metrics.clone(),
+        hold: settings.hold,
+    };
     let server = serve(listen, view, stop.clone()).await?;
     tracing::info!(network = settings.network, %listen, "sidecar started");
     let peer = tokio::spawn(peer(settings, board, metrics, stop.clone()));
     let signal = ended().await?;
     tracing::info!(signal, "stopping");
     stop.cancel();
-    if tokio::time::timeout(GRACE, async { tokio::join!(peer, server) }).await.is_err() {
+    if tokio::time::timeout(GRACE, async { tokio::join!(peer, server) })
+        .await
+        .is_err()
+    {
         tracing::warn!("stopped before all was closed");
     }
     Ok(())
@@ -43,7 +53,9 @@ pub(crate) async fn run(settings: RunArgs, listen: SocketAddr) -> Result<(), Fai
 
 /// The peer, from an open state directory until the end.
 async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: CancellationToken) {
-    let opened = stop.run_until_cancelled(open(&settings.state_dir, &board)).await;
+    let opened = stop
+        .run_until_cancelled(open(&settings.state_dir, &board))
+        .await;
     let Some((store, seed)) = opened else { return };
     let operator = OperatorClient::new(peerup_operator_client::Config {
         url: settings.operator_url,
@@ -53,8 +65,10 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         connect_timeout: peerup_operator_client::Config::CONNECT,
         attempt_timeout: peerup_operator_client::Config::ATTEMPT,
     });
+    let stored = stored(&store, &seed);
     let agent = Agent::start(Config {
         seed,
+        stored,
         source: Source::Attested(operator),
         listen: listen_on(settings.listen_port),
         board,
@@ -63,6 +77,22 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
     });
     stop.cancelled().await;
     agent.shutdown().await;
+}
+
+/// The membership of an earlier container of this pod, if it is of any use.
+fn stored(store: &Store, seed: &Secret<32>) -> Option<Membership> {
+    let now = UnixTime::try_from(Timestamp::now().as_second()).unwrap_or_default();
+    let stored = store
+        .membership::<Stored>()
+        .map_err(|error| error.to_string());
+    let restored = stored.and_then(|stored| {
+        let membership = stored.map(|stored| stored.restore(own_id(seed), now));
+        membership.transpose().map_err(|error| error.to_string())
+    });
+    restored.unwrap_or_else(|error| {
+        tracing::warn!(error, "stored membership is left aside");
+        None
+    })
 }
 
 /// State directory and key; tried until they are there, since a full disk may be emptied.
@@ -90,7 +120,10 @@ fn opened(dir: &Path) -> Result<(Store, Secret<32>), StateError> {
 }
 
 async fn ended() -> Result<&'static str, Failure> {
-    let failed = |source| Failure::Io { what: "signals".to_owned(), source };
+    let failed = |source| Failure::Io {
+        what: "signals".to_owned(),
+        source,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     Ok(tokio::select! {
@@ -106,7 +139,10 @@ async fn serve(
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let listener = TcpListener::bind(listen)
         .await
-        .map_err(|source| Failure::Io { what: format!("--http-listen {listen}"), source })?;
+        .map_err(|source| Failure::Io {
+            what: format!("--http-listen {listen}"),
+            source,
+        })?;
     Ok(tokio::spawn(async move {
         let server = axum::serve(listener, http::router(view));
         if let Err(error) = server.with_graceful_shutdown(stop.cancelled_owned()).await {

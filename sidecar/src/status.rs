@@ -26,7 +26,8 @@ pub(crate) async fn show(listen: SocketAddr, json: bool) -> Result<(), Failure> 
     if json {
         println!("{body}");
     } else {
-        let status: Status = serde_json::from_str(body).map_err(|error| failed(error.to_string()))?;
+        let status: Status =
+            serde_json::from_str(body).map_err(|error| failed(error.to_string()))?;
         print!("{}", text::render(&status, true, Timestamp::now()));
     }
     Ok(())
@@ -44,7 +45,9 @@ const fn local(listen: SocketAddr) -> SocketAddr {
 
 async fn get(at: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(at).await?;
-    stream.write_all(format!("GET /status HTTP/1.0\r\nHost: {at}\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("GET /status HTTP/1.0\r\nHost: {at}\r\n\r\n").as_bytes())
+        .await?;
     let mut answer = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
     Ok(answer)
@@ -66,7 +69,10 @@ mod tests {
 
     #[test]
     fn only_a_whole_good_answer_is_taken() {
-        assert_eq!(body("HTTP/1.0 200 OK\r\na: b\r\n\r\n{}\r\n\r\n"), Ok("{}\r\n\r\n"));
+        assert_eq!(
+            body("HTTP/1.0 200 OK\r\na: b\r\n\r\n{}\r\n\r\n"),
+            Ok("{}\r\n\r\n")
+        );
         assert!(body("HTTP/1.0 503 Service Unavailable\r\n\r\n{}").is_err());
         assert!(body("HTTP/1.0 200 OK\r\n").is_err());
         assert!(body("").is_err());
@@ -74,8 +80,17 @@ mod tests {
 
     #[test]
     fn all_addresses_are_reached_at_home() {
-        assert_eq!(local("0.0.0.0:9465".parse().unwrap()), "127.0.0.1:9465".parse().unwrap());
-        assert_eq!(local("[::]:9465".parse().unwrap()), "[::1]:9465".parse().unwrap());
-        assert_eq!(local("10.0.0.7:1".parse().unwrap()), "10.0.0.7:1".parse().unwrap());
+        assert_eq!(
+            local("0.0.0.0:9465".parse().unwrap()),
+            "127.0.0.1:9465".parse().unwrap()
+        );
+        assert_eq!(
+            local("[::]:9465".parse().unwrap()),
+            "[::1]:9465".parse().unwrap()
+        );
+        assert_eq!(
+            local("10.0.0.7:1".parse().unwrap()),
+            "10.0.0.7:1".parse().unwrap()
+        );
     }
 }

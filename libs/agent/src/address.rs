@@ -20,7 +20,9 @@ pub(crate) struct StunHost {
 
 /// Addresses for connections, inside ones first for pods and left out for others.
 pub(crate) fn dialable(addresses: &[Multiaddr], pod: bool) -> Vec<Multiaddr> {
-    let transports = addresses.iter().filter(|address| stun_port(address).is_none());
+    let transports = addresses
+        .iter()
+        .filter(|address| stun_port(address).is_none());
     let (mut inside, outside): (Vec<_>, Vec<_>) = transports.cloned().partition(is_inside);
     if !pod {
         return outside;
@@ -31,12 +33,22 @@ pub(crate) fn dialable(addresses: &[Multiaddr], pod: bool) -> Vec<Multiaddr> {
 
 /// A relay's STUN service: at its first host inside, or at its first host outside.
 pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Option<StunHost> {
-    let services = addresses.iter().filter(|address| is_inside(address) == inside);
+    let services = addresses
+        .iter()
+        .filter(|address| is_inside(address) == inside);
     let mut found: Option<StunHost> = None;
     for address in services {
-        let (Some(host), Some(port)) = (host(address), stun_port(address)) else { continue };
+        let (Some(host), Some(port)) = (host(address), stun_port(address)) else {
+            continue;
+        };
         match &mut found {
-            None => found = Some(StunHost { host, primary: port, alternate: None }),
+            None => {
+                found = Some(StunHost {
+                    host,
+                    primary: port,
+                    alternate: None,
+                })
+            }
             Some(known) if known.host == host => {
                 known.alternate = Some(port);
                 break;
@@ -56,21 +68,27 @@ fn stun_port(address: &Multiaddr) -> Option<u16> {
 }
 
 fn host(address: &Multiaddr) -> Option<String> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.to_string()),
-        Protocol::Ip6(ip) => Some(ip.to_string()),
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => Some(name.into_owned()),
-        _ => None,
+    let first = address.iter().next()?;
+    if let Protocol::Ip4(ip) = first {
+        return Some(ip.to_string());
     }
+    if let Protocol::Ip6(ip) = first {
+        return Some(ip.to_string());
+    }
+    dns(address)
+}
+
+fn dns(address: &Multiaddr) -> Option<String> {
+    let first = address.iter().next()?;
+    if let Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) = first {
+        return Some(name.into_owned());
+    }
+    None
 }
 
 /// `<pod>.<service>.<namespace>.svc.…`: a name that only the cluster's DNS knows.
 fn is_inside(address: &Multiaddr) -> bool {
-    let dns = match address.iter().next() {
-        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => name.into_owned(),
-        _ => return false,
-    };
-    dns.split('.').skip(2).take(2).any(|label| label == "svc")
+    dns(address).is_some_and(|name| name.split('.').skip(2).take(2).any(|label| label == "svc"))
 }
 
 #[cfg(test)]
@@ -118,9 +136,19 @@ mod tests {
     #[test]
     fn stun_ports_are_paired_at_the_first_host() {
         let outside = stun(&addresses(), false).unwrap();
-        assert_eq!(outside, StunHost { host: "1.2.3.4".to_owned(), primary: 30078, alternate: Some(30079) });
+        assert_eq!(
+            outside,
+            StunHost {
+                host: "1.2.3.4".to_owned(),
+                primary: 30078,
+                alternate: Some(30079)
+            }
+        );
         let inside = stun(&addresses(), true).unwrap();
-        assert_eq!(inside.host, "crew-relay-0.crew-relays.shop.svc.cluster.local");
+        assert_eq!(
+            inside.host,
+            "crew-relay-0.crew-relays.shop.svc.cluster.local"
+        );
         assert_eq!((inside.primary, inside.alternate), (3478, Some(3479)));
         assert_eq!(stun(&addresses()[..2], false), None);
     }

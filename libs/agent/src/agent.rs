@@ -59,13 +59,17 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AgentError {
     /// Nobody at the addresses of the code answered.
-    #[error("no relay of this network answered; is this machine online, and is the relay reachable from it?")]
+    #[error(
+        "no relay of this network answered; is this machine online, and is the relay reachable from it?"
+    )]
     NoRelay,
     /// The relay did not accept the code; it never says why.
     #[error("pairing failed")]
     PairingFailed,
     /// The record has expired or was revoked, and no new one could be had.
-    #[error("the membership has ended: it was revoked, or expired and was not renewed; ask for a new code")]
+    #[error(
+        "the membership has ended: it was revoked, or expired and was not renewed; ask for a new code"
+    )]
     Ended,
     /// The network could not be set up on this machine.
     #[error("{0}")]
@@ -99,7 +103,12 @@ impl Agent {
                 told.send_replace(Some(error));
             }
         });
-        Self { board, stop, ended, task }
+        Self {
+            board,
+            stop,
+            ended,
+            task,
+        }
     }
 
     /// Waits until a relay has accepted the membership for the first time.
@@ -117,7 +126,10 @@ impl Agent {
     /// Waits until the agent ends by itself; for ever after [`Agent::shutdown`].
     pub async fn ended(&self) -> AgentError {
         let mut ended = self.ended.clone();
-        let told = ended.wait_for(Option::is_some).await.map(|told| told.clone());
+        let told = ended
+            .wait_for(Option::is_some)
+            .await
+            .map(|told| told.clone());
         match told {
             Ok(Some(error)) => error,
             Ok(None) | Err(_) => std::future::pending().await,
@@ -142,7 +154,7 @@ enum End {
 
 /// What a cycle begins with.
 enum Way {
-    Member(Membership),
+    Member(Box<Membership>),
     Pair(Box<Code>, PeerName),
 }
 
@@ -183,7 +195,9 @@ impl Life {
                 status.phase = Phase::Lapsed;
                 status.problem = Some(error.to_string());
             });
-            let Source::Attested(_) = self.config.source else { return Some(error) };
+            let Source::Attested(_) = self.config.source else {
+                return Some(error);
+            };
             let pause = backoff.after_failure(rand::random());
             tracing::warn!(%error, ?pause, "membership is asked for again");
             tokio::select! {
@@ -199,11 +213,13 @@ impl Life {
         if let Some(stored) = self.config.stored.take()
             && (!attested || stored.holds(crate::clock::now()))
         {
-            return Ok(Way::Member(stored));
+            return Ok(Way::Member(Box::new(stored)));
         }
         match &self.config.source {
             Source::Attested(operator) => {
-                self.config.board.update(|status| status.phase = Phase::Attesting);
+                self.config
+                    .board
+                    .update(|status| status.phase = Phase::Attesting);
                 let attested = enrol::attest(operator, &self.key, &self.config.board).await;
                 self.settings.send_replace(attested.settings);
                 Ok(Way::Pair(Box::new(attested.code), attested.name))
@@ -237,11 +253,19 @@ impl Life {
         end
     }
 
-    async fn live(&self, node: Node, mut events: mpsc::Receiver<Event>, way: Way, backoff: &mut Backoff) -> End {
+    async fn live(
+        &self,
+        node: Node,
+        mut events: mpsc::Receiver<Event>,
+        way: Way,
+        backoff: &mut Backoff,
+    ) -> End {
         let membership = match way {
-            Way::Member(membership) => membership,
+            Way::Member(membership) => *membership,
             Way::Pair(code, name) => {
-                self.config.board.update(|status| status.phase = Phase::Pairing);
+                self.config
+                    .board
+                    .update(|status| status.phase = Phase::Pairing);
                 let patience = self.patience();
                 let paired = tokio::select! {
                     paired = enrol::pair(&node, &self.key, &code, &name, patience) => paired,

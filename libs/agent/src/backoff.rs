@@ -19,7 +19,10 @@ impl Backoff {
         let bound = SHORTEST
             .saturating_mul(1 << self.failures.min(5))
             .min(LONGEST);
-        SHORTEST + bound.saturating_sub(SHORTEST).mul_f64(random.clamp(0.0, 1.0))
+        SHORTEST
+            + bound
+                .saturating_sub(SHORTEST)
+                .mul_f64(random.clamp(0.0, 1.0))
     }
 
     /// What was tried succeeded: the next failure is the first again.

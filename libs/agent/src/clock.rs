@@ -7,7 +7,9 @@ use peerup_protocol::UnixTime;
 
 /// Seconds since 1970; a clock before that is taken for 1970.
 pub(crate) fn now() -> UnixTime {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// A time of a record for people.

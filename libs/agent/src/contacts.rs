@@ -43,21 +43,37 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
         surroundings.mark_unchanged();
         let wanted = choose(session.members(), &session.me());
         attempts.retain(|peer, _| wanted.contains(peer));
-        let connected = session.node.snapshot().await.map(|snapshot| snapshot.members).unwrap_or_default();
+        let connected = session
+            .node
+            .snapshot()
+            .await
+            .map(|snapshot| snapshot.members)
+            .unwrap_or_default();
         let now = Instant::now();
         for peer in wanted {
-            let waits = attempts.get(&peer).is_some_and(|attempt| attempt.next > now);
+            let waits = attempts
+                .get(&peer)
+                .is_some_and(|attempt| attempt.next > now);
             let is_connected = connected.iter().any(|(member, _)| *member == peer);
             if waits || is_connected || dials.len() >= MAX_DIALS {
                 continue;
             }
             // Not again before the result is there.
             let failures = attempts.get(&peer).map_or(0, |attempt| attempt.failures);
-            attempts.insert(peer, Attempt { failures, next: now + DIAL + PAUSES.0 });
+            attempts.insert(
+                peer,
+                Attempt {
+                    failures,
+                    next: now + DIAL + PAUSES.0,
+                },
+            );
             let session = Arc::clone(session);
             dials.spawn(async move { (peer, contact(&session, peer).await) });
         }
-        let coming = attempts.values().map(|attempt| attempt.next).filter(|next| *next > now);
+        let coming = attempts
+            .values()
+            .map(|attempt| attempt.next)
+            .filter(|next| *next > now);
         let next = coming.min().unwrap_or(now + PAUSES.1);
         tokio::time::sleep(ROUND).await;
         tokio::select! {
@@ -73,12 +89,22 @@ fn note(attempts: &mut BTreeMap<PeerId, Attempt>, peer: PeerId, reached: bool) {
     let failures = if reached { 0 } else { former.saturating_add(1) };
     let pause = PAUSES.0.saturating_mul(1 << failures.min(6)).min(PAUSES.1);
     let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-    attempts.insert(peer, Attempt { failures, next: Instant::now() + jittered });
+    attempts.insert(
+        peer,
+        Attempt {
+            failures,
+            next: Instant::now() + jittered,
+        },
+    );
 }
 
 /// The peers with greater PeerIds that follow `me`: spread, since every peer has other ones.
 fn choose(members: Vec<MemberRecord>, me: &PeerId) -> Vec<PeerId> {
-    let mut greater: Vec<PeerId> = members.into_iter().map(|record| record.peer).filter(|peer| peer > me).collect();
+    let mut greater: Vec<PeerId> = members
+        .into_iter()
+        .map(|record| record.peer)
+        .filter(|peer| peer > me)
+        .collect();
     greater.sort_unstable();
     greater.truncate(MAX_CONTACTS);
     greater
@@ -100,10 +126,16 @@ async fn contact(session: &Session, peer: PeerId) -> bool {
 
 async fn dial(session: &Session, peer: PeerId) -> Result<(), member::ConnectError> {
     let relays = session.membership().relays_of(&peer);
-    let connected = session.node.snapshot().await.map(|snapshot| snapshot.members).unwrap_or_default();
+    let connected = session
+        .node
+        .snapshot()
+        .await
+        .map(|snapshot| snapshot.members)
+        .unwrap_or_default();
     let mut addresses = Vec::new();
     for relay in relays {
-        let ready = connected.iter().any(|(member, _)| *member == relay.peer) || meet(session, &relay).await;
+        let ready = connected.iter().any(|(member, _)| *member == relay.peer)
+            || meet(session, &relay).await;
         if ready {
             addresses.extend(circuits(&relay, session.is_pod()));
         }
@@ -117,13 +149,20 @@ async fn dial(session: &Session, peer: PeerId) -> Result<(), member::ConnectErro
 async fn meet(session: &Session, relay: &RelayAt) -> bool {
     let addresses = address::dialable(&relay.addresses, session.is_pod());
     let met = member::connect(&session.node, session, relay.peer, addresses).await;
-    met.inspect_err(|error| tracing::debug!(relay = relay.ordinal, %error, "relay is not reached")).is_ok()
+    met.inspect_err(|error| tracing::debug!(relay = relay.ordinal, %error, "relay is not reached"))
+        .is_ok()
 }
 
 /// Ways to a peer through the relay.
 fn circuits(relay: &RelayAt, pod: bool) -> Vec<Multiaddr> {
     let addresses = address::dialable(&relay.addresses, pod).into_iter();
-    addresses.map(|address| address.with(Protocol::P2p(relay.peer)).with(Protocol::P2pCircuit)).collect()
+    addresses
+        .map(|address| {
+            address
+                .with(Protocol::P2p(relay.peer))
+                .with(Protocol::P2pCircuit)
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::agent::AgentError;
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::membership::Membership;
 use crate::status::Board;
-use crate::clock;
 
 /// Longest time for one call of the operator, retries included.
 const CALL: Duration = Duration::from_secs(20);
@@ -49,10 +49,17 @@ pub(crate) async fn attest(operator: &OperatorClient, key: &SigningKey, board: &
 }
 
 async fn attest_once(operator: &OperatorClient, key: &SigningKey) -> Result<Attested, String> {
-    let answer = operator.attest(key, Instant::now() + CALL).await.map_err(|error| error.to_string())?;
+    let answer = operator
+        .attest(key, Instant::now() + CALL)
+        .await
+        .map_err(|error| error.to_string())?;
     let code = Code::parse(answer.code.expose())
         .map_err(|error: CodeError| format!("the operator's code is not understood: {error}"))?;
-    Ok(Attested { code, name: answer.name, settings: answer.settings })
+    Ok(Attested {
+        code,
+        name: answer.name,
+        settings: answer.settings,
+    })
 }
 
 /// Redeems the code at one of its relays. Relays that do not answer, or are busy, are asked again, in any order,
@@ -76,7 +83,12 @@ pub(crate) async fn pair(
                 return Err(AgentError::PairingFailed);
             }
             Err(error @ PairError::Random) => return Err(AgentError::Node(error.to_string())),
-            Err(error @ (PairError::Busy | PairError::Dial(_) | PairError::Open(_) | PairError::NoResponder)) => {
+            Err(
+                error @ (PairError::Busy
+                | PairError::Dial(_)
+                | PairError::Open(_)
+                | PairError::NoResponder),
+            ) => {
                 tracing::info!(%error, "no relay answered");
             }
         }
@@ -91,7 +103,15 @@ pub(crate) async fn pair(
 fn membership(node: &Node, code: &Code, joined: Joined) -> Result<Membership, AgentError> {
     let (namespace, relays) = (code.namespace.clone(), code.responders.clone());
     let me = node.peer_id();
-    Membership::new(me, joined.network_key, namespace, joined.signed, relays, clock::now()).map_err(|error| {
+    Membership::new(
+        me,
+        joined.network_key,
+        namespace,
+        joined.signed,
+        relays,
+        clock::now(),
+    )
+    .map_err(|error| {
         tracing::warn!(%error, "the relay's record is not accepted");
         AgentError::PairingFailed
     })

@@ -153,7 +153,11 @@ async fn ask(session: &Session, own: Own, relay: &RelayAt) -> Result<Signed, Ren
 
 async fn ask_connected(session: &Session, relay: PeerId) -> Result<Signed, RenewalError> {
     let mut stream = session.node.open(relay, Protocol::Roster).await?;
-    write_frame(&mut stream, &peerup_protocol::frame::RosterAsk::Renew.encode()).await?;
+    write_frame(
+        &mut stream,
+        &peerup_protocol::frame::RosterAsk::Renew.encode(),
+    )
+    .await?;
     match RosterAnswer::decode(&read_frame(&mut stream, MAX_LONG_FRAME).await?)? {
         RosterAnswer::Record(record) => Ok(record),
         RosterAnswer::Refused => Err(RenewalError::Refused),

@@ -81,7 +81,11 @@ async fn keep(session: Arc<Session>, peer: PeerId) {
     let mut backoff = Backoff::default();
     loop {
         until_valid(&session).await;
-        let relay = session.membership().all_relays().into_iter().find(|relay| relay.peer == peer);
+        let relay = session
+            .membership()
+            .all_relays()
+            .into_iter()
+            .find(|relay| relay.peer == peer);
         // A newer document does not name it: `run` ends this link in a moment.
         let Some(relay) = relay else { return };
         let Err(error) = once(&session, &relay, &mut backoff).await;
@@ -102,13 +106,20 @@ async fn until_valid(session: &Session) {
     }
 }
 
-async fn once(session: &Arc<Session>, relay: &RelayAt, backoff: &mut Backoff) -> Result<Infallible, LinkError> {
+async fn once(
+    session: &Arc<Session>,
+    relay: &RelayAt,
+    backoff: &mut Backoff,
+) -> Result<Infallible, LinkError> {
     let addresses = address::dialable(&relay.addresses, session.is_pod());
     let first = addresses.first().cloned().ok_or(LinkError::NoAddress)?;
     session.node.close(relay.peer).await;
-    let connection = tokio::time::timeout(CONNECT, member::connect(&session.node, &**session, relay.peer, addresses))
-        .await
-        .map_err(|_| LinkError::TimedOut)??;
+    let connection = tokio::time::timeout(
+        CONNECT,
+        member::connect(&session.node, &**session, relay.peer, addresses),
+    )
+    .await
+    .map_err(|_| LinkError::TimedOut)??;
     backoff.reset();
     tracing::info!(relay = relay.ordinal, "relay connected");
     session.shaken();
@@ -135,7 +146,11 @@ fn joined(session: &Session) {
 fn show(session: &Session, relay: PeerId, connected: bool) {
     let peer_id = relay.to_string();
     session.board.update(|status| {
-        for relay in status.relays.iter_mut().filter(|relay| relay.peer_id == peer_id) {
+        for relay in status
+            .relays
+            .iter_mut()
+            .filter(|relay| relay.peer_id == peer_id)
+        {
             relay.connected = connected;
             relay.reserved &= connected;
         }
@@ -184,8 +199,13 @@ async fn follow(session: &Session, connection: ConnectionId) -> Result<Infallibl
                         session.take_roster(&roster);
                     }
                 }
-                RosterAnswer::Lists { revocations, document } => session.take_lists(revocations, document)?,
-                RosterAnswer::Record(_) | RosterAnswer::Refused => return Err(LinkError::Unexpected),
+                RosterAnswer::Lists {
+                    revocations,
+                    document,
+                } => session.take_lists(revocations, document)?,
+                RosterAnswer::Record(_) | RosterAnswer::Refused => {
+                    return Err(LinkError::Unexpected);
+                }
             }
         }
     }

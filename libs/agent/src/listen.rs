@@ -14,15 +14,20 @@ pub fn listen_on(port: u16) -> Vec<Multiaddr> {
     }
     let ipv6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let hosts = [Some("/ip4/0.0.0.0"), ipv6.then_some("/ip6/::")];
-    let addresses = hosts
-        .into_iter()
-        .flatten()
-        .flat_map(|host| [format!("{host}/tcp/{tcp}"), format!("{host}/udp/{udp}/quic-v1")]);
-    addresses.filter_map(|address| address.parse().ok()).collect()
+    let addresses = hosts.into_iter().flatten().flat_map(|host| {
+        [
+            format!("{host}/tcp/{tcp}"),
+            format!("{host}/udp/{udp}/quic-v1"),
+        ]
+    });
+    addresses
+        .filter_map(|address| address.parse().ok())
+        .collect()
 }
 
 fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
 }
 
 #[cfg(test)]
@@ -34,12 +39,19 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let addresses: Vec<String> = listen_on(port).iter().map(ToString::to_string).collect();
-        assert_eq!(addresses[..2], ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]);
+        assert_eq!(
+            addresses[..2],
+            ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]
+        );
     }
 
     #[test]
     fn a_free_port_is_taken_for_both() {
-        let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let addresses: Vec<String> = listen_on(port).iter().map(ToString::to_string).collect();
         assert_eq!(addresses[0], format!("/ip4/0.0.0.0/tcp/{port}"));
     }

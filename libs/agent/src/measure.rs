@@ -8,9 +8,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use peerup_protocol::UnixTime;
 use peerup_protocol::api::Settings;
 use peerup_protocol::grade::{Grade, Scope};
-use peerup_protocol::UnixTime;
 use peerup_reachability::{Assessment, Facts, Link, Steady, World, assess};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -38,7 +38,13 @@ struct Reported {
 pub(crate) fn default_settings(source: &Source) -> Settings {
     let (scope, internal) = match source {
         Source::Attested(_) => {
-            let ranges = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];
+            let ranges = [
+                "10.0.0.0/8",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+                "100.64.0.0/10",
+                "fc00::/7",
+            ];
             (Scope::Internal, ranges.map(str::to_owned).to_vec())
         }
         Source::Code(..) | Source::Stored => (Scope::Internet, Vec::new()),
@@ -54,7 +60,11 @@ pub(crate) fn default_settings(source: &Source) -> Settings {
 }
 
 /// Measures and reports for as long as the session lasts.
-pub(crate) async fn run(session: &Arc<Session>, source: &Source, settings: &watch::Sender<Settings>) -> Infallible {
+pub(crate) async fn run(
+    session: &Arc<Session>,
+    source: &Source,
+    settings: &watch::Sender<Settings>,
+) -> Infallible {
     let reported = watch::Sender::new(None);
     tokio::select! {
         never = measure(session, settings.subscribe(), &reported) => never,
@@ -89,7 +99,11 @@ async fn measure(
                     measurement,
                 };
                 let answered = facts.measurement.v4.answered() || facts.measurement.v6.answered();
-                session.metrics.probed(if answered { ProbeResult::Measured } else { ProbeResult::Silent });
+                session.metrics.probed(if answered {
+                    ProbeResult::Measured
+                } else {
+                    ProbeResult::Silent
+                });
                 let assessment = assess(&facts);
                 show(session, &assessment);
                 take(reported, steady.observe(started.elapsed(), assessment));
@@ -130,7 +144,10 @@ fn world(settings: &Settings) -> World {
             None
         }
     });
-    World { scope: settings.scope, internal: internal.collect() }
+    World {
+        scope: settings.scope,
+        internal: internal.collect(),
+    }
 }
 
 fn period(seconds: u32) -> Duration {
@@ -154,7 +171,10 @@ async fn links_differ(session: &Session, known: &[Link]) {
 
 fn show(session: &Session, assessment: &Assessment) {
     session.board.update(|status| {
-        let former = status.reachability.as_ref().filter(|report| report.grade == assessment.grade);
+        let former = status
+            .reachability
+            .as_ref()
+            .filter(|report| report.grade == assessment.grade);
         let changed = former.map_or_else(now, |report| report.changed_time);
         if former.is_none() {
             tracing::info!(grade = %assessment.grade, reason = assessment.reason, "reachability");
@@ -173,7 +193,10 @@ fn take(reported: &watch::Sender<Option<Reported>>, assessment: &Assessment) {
             Some(known) if grade == Some(assessment.grade) => known.changed,
             Some(_) | None => now(),
         };
-        let next = Some(Reported { assessment: assessment.clone(), changed });
+        let next = Some(Reported {
+            assessment: assessment.clone(),
+            changed,
+        });
         let differs = *known != next;
         *known = next;
         differs

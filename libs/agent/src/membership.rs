@@ -4,7 +4,9 @@
 use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId, Serial};
-use peerup_protocol::record::{MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of};
+use peerup_protocol::record::{
+    MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of,
+};
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 
 mod stored;
@@ -68,7 +70,10 @@ impl Membership {
             me,
             key,
             namespace,
-            own: Known { signed: record, content },
+            own: Known {
+                signed: record,
+                content,
+            },
             code_relays,
             revocations: None,
             document: None,
@@ -115,7 +120,9 @@ impl Membership {
     /// True if the serial is on the newest list.
     #[must_use]
     pub fn is_revoked(&self, serial: Serial) -> bool {
-        self.revocations.as_ref().is_some_and(|known| known.content.contains(serial))
+        self.revocations
+            .as_ref()
+            .is_some_and(|known| known.content.contains(serial))
     }
 
     /// Takes a renewed record; false when it is not newer than the present one.
@@ -126,7 +133,10 @@ impl Membership {
         let content = self.check_record(&record, &self.me, now)?;
         let newer = content.issued > self.own.content.issued;
         if newer {
-            self.own = Known { signed: record, content };
+            self.own = Known {
+                signed: record,
+                content,
+            };
         }
         Ok(newer)
     }
@@ -137,7 +147,10 @@ impl Membership {
     /// When it is not the network's.
     pub fn take_revocations(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
         let content = rules::check_revocations(&signed, &self.key, now)?;
-        let newer = self.revocations.as_ref().is_none_or(|known| known.content.version() < content.version());
+        let newer = self
+            .revocations
+            .as_ref()
+            .is_none_or(|known| known.content.version() < content.version());
         if newer {
             self.revocations = Some(Known { signed, content });
         }
@@ -150,7 +163,10 @@ impl Membership {
     /// When it is not the network's.
     pub fn take_document(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
         let content = rules::check_document(&signed, &self.key, now)?;
-        let newer = self.document.as_ref().is_none_or(|known| known.content.version() < content.version());
+        let newer = self
+            .document
+            .as_ref()
+            .is_none_or(|known| known.content.version() < content.version());
         if newer {
             self.document = Some(Known { signed, content });
         }
@@ -162,12 +178,23 @@ impl Membership {
     ///
     /// # Errors
     /// When the credential does not admit `peer` at `now`.
-    pub fn check(&mut self, peer: &PeerId, credential: Signed, now: UnixTime) -> Result<Standing, Refusal> {
+    pub fn check(
+        &mut self,
+        peer: &PeerId,
+        credential: Signed,
+        now: UnixTime,
+    ) -> Result<Standing, Refusal> {
         if RecordKind::of(&credential.bytes) != Some(RecordKind::Network) {
-            return self.check_record(&credential, peer, now).map(Standing::Member);
+            return self
+                .check_record(&credential, peer, now)
+                .map(Standing::Member);
         }
         self.take_document(credential, now)?;
-        if self.is_relay(peer) { Ok(Standing::Relay) } else { Err(Refusal::OtherPeer) }
+        if self.is_relay(peer) {
+            Ok(Standing::Relay)
+        } else {
+            Err(Refusal::OtherPeer)
+        }
     }
 
     /// True while a peer that was admitted as `standing` still is that at `now`.
@@ -189,7 +216,12 @@ impl Membership {
     ///
     /// # Errors
     /// When it does not admit `peer` at `now`.
-    pub fn check_record(&self, record: &Signed, peer: &PeerId, now: UnixTime) -> Result<MemberRecord, Refusal> {
+    pub fn check_record(
+        &self,
+        record: &Signed,
+        peer: &PeerId,
+        now: UnixTime,
+    ) -> Result<MemberRecord, Refusal> {
         let revocations = self.revocations.as_ref().map(|known| &known.content);
         rules::check(record, &self.key, peer, now, revocations)
     }
@@ -211,15 +243,27 @@ impl Membership {
         }
         let relays = self.code_relays.iter().enumerate();
         relays
-            .map(|(ordinal, relay)| RelayAt { ordinal, peer: relay.peer, addresses: relay.addresses.clone() })
+            .map(|(ordinal, relay)| RelayAt {
+                ordinal,
+                peer: relay.peer,
+                addresses: relay.addresses.clone(),
+            })
             .collect()
     }
 
     /// The relays that serve `peer`; none before the first document.
     #[must_use]
     pub fn relays_of(&self, peer: &PeerId) -> Vec<RelayAt> {
-        let Some(known) = &self.document else { return Vec::new() };
-        let at = |relay: &PeerId| known.content.relays.iter().position(|other| other.peer == *relay);
+        let Some(known) = &self.document else {
+            return Vec::new();
+        };
+        let at = |relay: &PeerId| {
+            known
+                .content
+                .relays
+                .iter()
+                .position(|other| other.peer == *relay)
+        };
         relays_of(&known.content, peer)
             .into_iter()
             .map(|relay| RelayAt {
@@ -233,10 +277,16 @@ impl Membership {
     /// Every relay of the newest document, or of the code.
     #[must_use]
     pub fn all_relays(&self) -> Vec<RelayAt> {
-        let Some(known) = &self.document else { return self.my_relays() };
+        let Some(known) = &self.document else {
+            return self.my_relays();
+        };
         let relays = known.content.relays.iter().enumerate();
         relays
-            .map(|(ordinal, relay)| RelayAt { ordinal, peer: relay.peer, addresses: relay.addresses.clone() })
+            .map(|(ordinal, relay)| RelayAt {
+                ordinal,
+                peer: relay.peer,
+                addresses: relay.addresses.clone(),
+            })
             .collect()
     }
 }

@@ -67,30 +67,70 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let gauges = |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
-            let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok(gauges)
-        };
-        let probes = IntCounterVec::new(Opts::new("probe_total", "Measurements of reachability"), &["result"])?;
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
+                let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(gauges.clone()))?;
+                Ok(gauges)
+            };
+        let probes = IntCounterVec::new(
+            Opts::new("probe_total", "Measurements of reachability"),
+            &["result"],
+        )?;
         for result in ProbeResult::ALL {
             probes.with_label_values(&[result.label()]);
         }
         registry.register(Box::new(probes.clone()))?;
         Ok(Self {
-            grade: gauges("reachability_grade", "1 for the present grade, 0 for the others", &["grade"])?,
-            score: gauge("reachability_score", "The present grade as a number: A 4, B 3, C 2, D 1, F 0")?,
-            nat: gauges("nat_info", "What the present measurement saw of the NAT", &["mapping", "filtering", "ip_version"])?,
-            joined: gauge("joined", "1 while a record is held that a relay has accepted")?,
-            verified: gauge("verified", "1 while somebody vouches for this peer's key beyond its record")?,
-            relay_connected: gauges("relay_connected", "1 while the relay of that ordinal is connected", &["relay"])?,
-            expiry: gauge("credential_expiry_timestamp_seconds", "When the record ends")?,
-            handshake: gauge("last_handshake_timestamp_seconds", "When a relay or peer last proved its membership")?,
+            grade: gauges(
+                "reachability_grade",
+                "1 for the present grade, 0 for the others",
+                &["grade"],
+            )?,
+            score: gauge(
+                "reachability_score",
+                "The present grade as a number: A 4, B 3, C 2, D 1, F 0",
+            )?,
+            nat: gauges(
+                "nat_info",
+                "What the present measurement saw of the NAT",
+                &["mapping", "filtering", "ip_version"],
+            )?,
+            joined: gauge(
+                "joined",
+                "1 while a record is held that a relay has accepted",
+            )?,
+            verified: gauge(
+                "verified",
+                "1 while somebody vouches for this peer's key beyond its record",
+            )?,
+            relay_connected: gauges(
+                "relay_connected",
+                "1 while the relay of that ordinal is connected",
+                &["relay"],
+            )?,
+            expiry: gauge(
+                "credential_expiry_timestamp_seconds",
+                "When the record ends",
+            )?,
+            handshake: gauge(
+                "last_handshake_timestamp_seconds",
+                "When a relay or peer last proved its membership",
+            )?,
             connections: gauges("connections", "Connections to other peers", &["path"])?,
-            reservations: gauge("relay_reservations", "Relays that take circuits for this peer")?,
-            join_duration: gauge("join_duration_seconds", "From the start of the process until it had joined")?,
+            reservations: gauge(
+                "relay_reservations",
+                "Relays that take circuits for this peer",
+            )?,
+            join_duration: gauge(
+                "join_duration_seconds",
+                "From the start of the process until it had joined",
+            )?,
             probes,
-            last_probe: gauge("last_probe_timestamp_seconds", "When reachability was last measured")?,
+            last_probe: gauge(
+                "last_probe_timestamp_seconds",
+                "When reachability was last measured",
+            )?,
             registry,
         })
     }
@@ -117,18 +157,26 @@ impl Metrics {
         let membership = status.membership.as_ref();
         let attested = membership.is_some_and(|own| own.verification == Verification::Attested);
         self.verified.set(yes(attested && status.is_joined()));
-        self.expiry.set(seconds(membership.map(|own| own.expiration_time)));
+        self.expiry
+            .set(seconds(membership.map(|own| own.expiration_time)));
         self.handshake.set(seconds(status.last_handshake_time));
-        self.join_duration.set(status.join_duration_seconds.unwrap_or_default());
+        self.join_duration
+            .set(status.join_duration_seconds.unwrap_or_default());
         self.relay_connected.reset();
         for relay in &status.relays {
             let ordinal = relay.ordinal.to_string();
-            self.relay_connected.with_label_values(&[&ordinal]).set(yes(relay.connected));
+            self.relay_connected
+                .with_label_values(&[&ordinal])
+                .set(yes(relay.connected));
         }
         let reserved = status.relays.iter().filter(|relay| relay.reserved).count();
         self.reservations.set(count(reserved));
-        self.connections.with_label_values(&["direct"]).set(count(status.direct_connections));
-        self.connections.with_label_values(&["relayed"]).set(count(status.relayed_connections));
+        self.connections
+            .with_label_values(&["direct"])
+            .set(count(status.direct_connections));
+        self.connections
+            .with_label_values(&["relayed"])
+            .set(count(status.relayed_connections));
     }
 
     fn observe_reachability(&self, status: &Status) {
@@ -136,13 +184,19 @@ impl Metrics {
         self.nat.reset();
         self.grade.reset();
         // Before the first measurement there is no grade, and an absent one is not an F.
-        let Some(report) = &status.reachability else { return };
+        let Some(report) = &status.reachability else {
+            return;
+        };
         for grade in Grade::ALL {
-            self.grade.with_label_values(&[grade.as_str()]).set(yes(grade == report.grade));
+            self.grade
+                .with_label_values(&[grade.as_str()])
+                .set(yes(grade == report.grade));
         }
         self.score.set(f64::from(report.grade.score()));
         let version = status.ip_version.map_or("none", IpVersion::as_str);
-        self.nat.with_label_values(&[report.mapping.as_str(), report.filtering.as_str(), version]).set(1.0);
+        self.nat
+            .with_label_values(&[report.mapping.as_str(), report.filtering.as_str(), version])
+            .set(1.0);
     }
 }
 

@@ -34,7 +34,10 @@ impl Roster {
     /// What to ask a relay for: all that came after what is known.
     #[must_use]
     pub(crate) const fn ask(&self) -> RosterAsk {
-        RosterAsk::Sync { run: self.run, seq: self.seq }
+        RosterAsk::Sync {
+            run: self.run,
+            seq: self.seq,
+        }
     }
 
     /// A new stream begins: a full sync that did not end will not go on there.
@@ -72,9 +75,19 @@ impl Roster {
 
     /// Everybody but `me` whose record holds now, verified.
     #[must_use]
-    pub(crate) fn verified(&self, membership: &Membership, me: &PeerId, now: UnixTime) -> Vec<MemberRecord> {
-        let others = self.members.values().filter(|(record, _)| record.peer != *me);
-        others.filter_map(|(record, signed)| membership.check_record(signed, &record.peer, now).ok()).collect()
+    pub(crate) fn verified(
+        &self,
+        membership: &Membership,
+        me: &PeerId,
+        now: UnixTime,
+    ) -> Vec<MemberRecord> {
+        let others = self
+            .members
+            .values()
+            .filter(|(record, _)| record.peer != *me);
+        others
+            .filter_map(|(record, signed)| membership.check_record(signed, &record.peer, now).ok())
+            .collect()
     }
 }
 

@@ -70,7 +70,9 @@ impl Session {
             lists: watch::Sender::new(()),
             surroundings: watch::Sender::new(()),
         };
-        session.board.update(|status| status.phase = Phase::Connecting);
+        session
+            .board
+            .update(|status| status.phase = Phase::Connecting);
         session.lists_changed();
         session
     }
@@ -123,7 +125,10 @@ impl Session {
         self.board.update(|status| {
             status.membership = Some(shown);
             let former = std::mem::take(&mut status.relays);
-            status.relays = relays.iter().map(|relay| relay_status(relay, &former)).collect();
+            status.relays = relays
+                .iter()
+                .map(|relay| relay_status(relay, &former))
+                .collect();
         });
         self.lists.send_replace(());
     }
@@ -135,7 +140,8 @@ impl Session {
         let saved = tokio::task::spawn_blocking(move || store.save_membership(&stored)).await;
         if let Ok(Err(error)) = saved {
             tracing::error!(%error, "membership can't be stored");
-            self.board.update(|status| status.problem = Some(error.to_string()));
+            self.board
+                .update(|status| status.problem = Some(error.to_string()));
         }
     }
 
@@ -151,7 +157,11 @@ impl Session {
     }
 
     /// Takes newer lists of whoever told them; what is not the network's is refused.
-    pub(crate) fn take_lists(&self, revocations: Option<Signed>, document: Option<Signed>) -> Result<(), Refusal> {
+    pub(crate) fn take_lists(
+        &self,
+        revocations: Option<Signed>,
+        document: Option<Signed>,
+    ) -> Result<(), Refusal> {
         let mut newer = false;
         {
             let mut membership = self.membership();
@@ -173,7 +183,9 @@ impl Session {
         let lost: Vec<PeerId> = {
             let membership = self.membership();
             let admitted = lock(&self.admitted);
-            let lost = admitted.iter().filter(|(peer, standing)| !membership.stands(peer, standing, now()));
+            let lost = admitted
+                .iter()
+                .filter(|(peer, standing)| !membership.stands(peer, standing, now()));
             lost.map(|(peer, _)| *peer).collect()
         };
         for peer in lost {
@@ -197,7 +209,11 @@ impl Session {
     pub(crate) fn relay_links(&self) -> Vec<Link> {
         let membership = self.membership();
         let direct = lock(&self.direct);
-        direct.values().filter(|(peer, _)| membership.is_relay(peer)).map(|(_, link)| *link).collect()
+        direct
+            .values()
+            .filter(|(peer, _)| membership.is_relay(peer))
+            .map(|(_, link)| *link)
+            .collect()
     }
 
     /// Takes over a complete roster.
@@ -231,12 +247,24 @@ impl Session {
 
     fn show(&self, snapshot: &Snapshot) {
         let members = self.members();
-        let relays: Vec<PeerId> = self.membership().all_relays().into_iter().map(|relay| relay.peer).collect();
-        let others: Vec<_> = snapshot.members.iter().filter(|(peer, _)| !relays.contains(peer)).collect();
+        let relays: Vec<PeerId> = self
+            .membership()
+            .all_relays()
+            .into_iter()
+            .map(|relay| relay.peer)
+            .collect();
+        let others: Vec<_> = snapshot
+            .members
+            .iter()
+            .filter(|(peer, _)| !relays.contains(peer))
+            .collect();
         let direct = others.iter().filter(|(_, direct)| *direct).count();
         self.board.update(|status| {
             for relay in &mut status.relays {
-                relay.reserved = snapshot.reservations.iter().any(|peer| peer.to_string() == relay.peer_id);
+                relay.reserved = snapshot
+                    .reservations
+                    .iter()
+                    .any(|peer| peer.to_string() == relay.peer_id);
             }
             status.direct_connections = direct;
             status.relayed_connections = others.len() - direct;
@@ -245,7 +273,10 @@ impl Session {
                 (0, 1..) => Path::Relayed,
                 (1.., _) => Path::Direct,
             };
-            status.peers = members.iter().map(|record| peer_status(record, snapshot)).collect();
+            status.peers = members
+                .iter()
+                .map(|record| peer_status(record, snapshot))
+                .collect();
         });
     }
 
@@ -255,7 +286,13 @@ impl Session {
         while let Some(event) = events.recv().await {
             while inbound.try_join_next().is_some() {}
             match event {
-                Event::Inbound { peer, connection, protocol: Protocol::Member, stream, .. } => {
+                Event::Inbound {
+                    peer,
+                    connection,
+                    protocol: Protocol::Member,
+                    stream,
+                    ..
+                } => {
                     if inbound.len() < MAX_INBOUND {
                         inbound.spawn(Arc::clone(self).serve(peer, connection, stream));
                     }
@@ -264,7 +301,12 @@ impl Session {
                 Event::Inbound { .. } => (),
                 Event::Observed { peer, address } => tracing::trace!(%peer, %address, "observed"),
                 Event::Listening { address } => tracing::debug!(%address, "listening"),
-                Event::Connected { peer, connection, origin, .. } => {
+                Event::Connected {
+                    peer,
+                    connection,
+                    origin,
+                    ..
+                } => {
                     if let Some(link) = link(&origin) {
                         lock(&self.direct).insert(connection, (peer, link));
                     }
@@ -274,8 +316,9 @@ impl Session {
                     lock(&self.direct).remove(&connection);
                     self.surroundings_changed();
                 }
-                Event::ReservationAccepted { .. }
-                | Event::ReservationLost { .. } => self.surroundings_changed(),
+                Event::ReservationAccepted { .. } | Event::ReservationLost { .. } => {
+                    self.surroundings_changed()
+                }
             }
         }
     }
@@ -292,7 +335,8 @@ impl Session {
 
     /// Somebody has proved membership.
     pub(crate) fn shaken(&self) {
-        self.board.update(|status| status.last_handshake_time = Some(timestamp(now())));
+        self.board
+            .update(|status| status.last_handshake_time = Some(timestamp(now())));
     }
 }
 
@@ -302,7 +346,11 @@ impl member::Membership for Session {
         let revocations = membership.revocations();
         Presented {
             credential: membership.credential().clone(),
-            revocations: revocations.map(|(signed, (epoch, issued))| KnownList { epoch, issued, signed: signed.clone() }),
+            revocations: revocations.map(|(signed, (epoch, issued))| KnownList {
+                epoch,
+                issued,
+                signed: signed.clone(),
+            }),
         }
     }
 
@@ -332,12 +380,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Nothing for a circuit.
 fn link(origin: &Origin) -> Option<Link> {
-    let version = match origin.address.iter().next()? {
-        _ if origin.relayed => return None,
-        multiaddr::Protocol::Ip6(_) | multiaddr::Protocol::Dns6(_) => IpVersion::V6,
-        _ => IpVersion::V4,
+    if origin.relayed {
+        return None;
+    }
+    let is_v6 = matches!(
+        origin.address.iter().next()?,
+        multiaddr::Protocol::Ip6(_) | multiaddr::Protocol::Dns6(_)
+    );
+    let version = if is_v6 { IpVersion::V6 } else { IpVersion::V4 };
+    let transport = if origin.is_quic() {
+        Transport::Quic
+    } else {
+        Transport::Tcp
     };
-    let transport = if origin.is_quic() { Transport::Quic } else { Transport::Tcp };
     Some(Link { version, transport })
 }
 
@@ -353,7 +408,10 @@ fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) ->
 }
 
 fn peer_status(record: &MemberRecord, snapshot: &Snapshot) -> status::Peer {
-    let connected = snapshot.members.iter().find(|(peer, _)| *peer == record.peer);
+    let connected = snapshot
+        .members
+        .iter()
+        .find(|(peer, _)| *peer == record.peer);
     status::Peer {
         name: record.name.to_string(),
         peer_id: record.peer.to_string(),

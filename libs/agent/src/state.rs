@@ -35,7 +35,9 @@ pub enum StateError {
         source: io::Error,
     },
     /// Others may read or write what only the owner may.
-    #[error("{path} has mode {found:04o}; expected that only its owner has access: chmod {expected:04o} it")]
+    #[error(
+        "{path} has mode {found:04o}; expected that only its owner has access: chmod {expected:04o} it"
+    )]
     Permissions {
         /// The file or directory.
         path: PathBuf,
@@ -145,7 +147,10 @@ impl Store {
         let mut length = 0;
         let mut file = file.take(33);
         loop {
-            match file.read(&mut seed[length..]).map_err(failed("read", path))? {
+            match file
+                .read(&mut seed[length..])
+                .map_err(failed("read", path))?
+            {
                 0 => break,
                 n => length += n,
             }

@@ -9,7 +9,9 @@ const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 pub(super) fn interfaces() -> Vec<IpAddr> {
     match if_addrs::get_if_addrs() {
         Ok(interfaces) => {
-            let real = interfaces.into_iter().filter(|interface| !interface.is_loopback());
+            let real = interfaces
+                .into_iter()
+                .filter(|interface| !interface.is_loopback());
             real.map(|interface| interface.ip()).collect()
         }
         Err(error) => {

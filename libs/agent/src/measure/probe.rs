@@ -25,10 +25,18 @@ struct Sockets {
 
 /// Asks the relays' STUN services once.
 pub(super) async fn run(session: &Session, world: &World) -> io::Result<Measurement> {
-    let servers = timeout(RESOLVE, resolve(hosts(session, world))).await.unwrap_or_default();
+    let servers = timeout(RESOLVE, resolve(hosts(session, world)))
+        .await
+        .unwrap_or_default();
     let sockets = Sockets::open().await?;
     let started = Instant::now();
-    let mut prober = Prober::new(world, &servers, sockets.ports(), rand::random, Duration::ZERO);
+    let mut prober = Prober::new(
+        world,
+        &servers,
+        sockets.ports(),
+        rand::random,
+        Duration::ZERO,
+    );
     loop {
         match prober.poll_output(started.elapsed()) {
             Output::Done(measurement) => return Ok(measurement),
@@ -65,9 +73,13 @@ async fn resolve(hosts: Vec<StunHost>) -> Vec<Server> {
         };
         let v4 = found.iter().find(|address| address.is_ipv4());
         let v6 = found.iter().find(|address| address.is_ipv6());
-        servers.extend([v4, v6].into_iter().flatten().map(|&primary| Server {
-            primary,
-            alternate: host.alternate.map(|port| SocketAddr::new(primary.ip(), port)),
+        servers.extend([v4, v6].into_iter().flatten().map(|&primary| {
+            Server {
+                primary,
+                alternate: host
+                    .alternate
+                    .map(|port| SocketAddr::new(primary.ip(), port)),
+            }
         }));
     }
     servers
@@ -80,13 +92,19 @@ impl Sockets {
         let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await;
         match (v4, v6) {
             (Err(error), Err(_)) => Err(error),
-            (v4, v6) => Ok(Self { v4: v4.ok(), v6: v6.ok() }),
+            (v4, v6) => Ok(Self {
+                v4: v4.ok(),
+                v6: v6.ok(),
+            }),
         }
     }
 
     fn ports(&self) -> LocalPorts {
         let port = |socket: &Option<UdpSocket>| Some(socket.as_ref()?.local_addr().ok()?.port());
-        LocalPorts { v4: port(&self.v4), v6: port(&self.v6) }
+        LocalPorts {
+            v4: port(&self.v4),
+            v6: port(&self.v6),
+        }
     }
 
     /// What can't be sent is not answered, which says enough.
@@ -108,7 +126,9 @@ impl Sockets {
 }
 
 async fn receive(socket: Option<&UdpSocket>) -> (SocketAddr, Vec<u8>) {
-    let Some(socket) = socket else { return std::future::pending().await };
+    let Some(socket) = socket else {
+        return std::future::pending().await;
+    };
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         // An ICMP error of an earlier datagram comes out here; what is missing is asked again.

@@ -51,7 +51,12 @@ pub(super) async fn run(
 ) -> Infallible {
     let mut surroundings = session.watch_surroundings();
     let mut sent: Option<Report> = None;
-    let mut sender = Sender { session, source, settings, last_time: 0 };
+    let mut sender = Sender {
+        session,
+        source,
+        settings,
+        last_time: 0,
+    };
     let mut backoff = Backoff::default();
     let mut due = Instant::now();
     loop {
@@ -63,7 +68,9 @@ pub(super) async fn run(
                 let pause = match sender.send(&report).await {
                     Ok(()) => {
                         backoff.reset();
-                        session.board.update(|status| status.last_report_time = Some(timestamp(now())));
+                        session
+                            .board
+                            .update(|status| status.last_report_time = Some(timestamp(now())));
                         sent = Some(report);
                         jittered(period(settings.borrow().report_period_seconds))
                     }
@@ -88,9 +95,16 @@ pub(super) async fn run(
 
 /// The steady assessment, with connections as they are now.
 async fn current(session: &Session, known: &Reported) -> Report {
-    let reservations = session.node.snapshot().await.map(|snapshot| snapshot.reservations).unwrap_or_default();
+    let reservations = session
+        .node
+        .snapshot()
+        .await
+        .map(|snapshot| snapshot.reservations)
+        .unwrap_or_default();
     let path = session.board.status().path;
-    known.assessment.report(path, reservations, known.changed, env!("CARGO_PKG_VERSION"))
+    known
+        .assessment
+        .report(path, reservations, known.changed, env!("CARGO_PKG_VERSION"))
 }
 
 struct Sender<'a> {
@@ -104,15 +118,21 @@ struct Sender<'a> {
 impl Sender<'_> {
     async fn send(&mut self, report: &Report) -> Result<(), SendError> {
         match self.source {
-            Source::Attested(operator) => self.to_operator(operator, report).await,
-            Source::Code(..) | Source::Stored => {
-                timeout(SEND, self.to_relay(report)).await.unwrap_or(Err(SendError::TimedOut))
-            }
+            Source::Attested(operator) => self.ask_operator(operator, report).await,
+            Source::Code(..) | Source::Stored => timeout(SEND, self.via_relay(report))
+                .await
+                .unwrap_or(Err(SendError::TimedOut)),
         }
     }
 
-    async fn to_operator(&self, operator: &OperatorClient, report: &Report) -> Result<(), SendError> {
-        let request = ReportRequest::Pod(PodReport { report: report.clone() });
+    async fn ask_operator(
+        &self,
+        operator: &OperatorClient,
+        report: &Report,
+    ) -> Result<(), SendError> {
+        let request = ReportRequest::Pod(PodReport {
+            report: report.clone(),
+        });
         let answer = operator.report(&request, Instant::now() + SEND).await?;
         self.settings.send_if_modified(|settings| {
             let differs = *settings != answer.settings;
@@ -122,14 +142,18 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn to_relay(&mut self, report: &Report) -> Result<(), SendError> {
+    async fn via_relay(&mut self, report: &Report) -> Result<(), SendError> {
         let relay = self.relay().await.ok_or(SendError::NoRelay)?;
         let json = report.to_json()?.into_bytes();
         let time = now().max(self.last_time + 1);
         self.last_time = time;
         let net = self.session.membership().net();
         let signed = message::report(&net, &self.session.me(), time, &json);
-        let frame = ReportFrame { time, json, signature: message::sign(&self.session.key, &signed) };
+        let frame = ReportFrame {
+            time,
+            json,
+            signature: message::sign(&self.session.key, &signed),
+        };
         let mut stream = self.session.node.open(relay, Protocol::Report).await?;
         write_frame(&mut stream, &frame.encode()).await?;
         stream.close().await.map_err(FrameError::Io)?;
@@ -141,6 +165,9 @@ impl Sender<'_> {
         let relays = self.session.membership().my_relays();
         let connected = self.session.node.snapshot().await.ok()?.members;
         let is_connected = |peer: &PeerId| connected.iter().any(|(member, _)| member == peer);
-        relays.into_iter().map(|relay| relay.peer).find(is_connected)
+        relays
+            .into_iter()
+            .map(|relay| relay.peer)
+            .find(is_connected)
     }
 }

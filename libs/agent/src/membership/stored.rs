@@ -61,8 +61,14 @@ impl Stored {
             namespace: membership.namespace.clone(),
             record: membership.own.signed.clone(),
             relays: membership.code_relays.iter().map(StoredRelay::of).collect(),
-            revocations: membership.revocations.as_ref().map(|known| known.signed.clone()),
-            network_document: membership.document.as_ref().map(|known| known.signed.clone()),
+            revocations: membership
+                .revocations
+                .as_ref()
+                .map(|known| known.signed.clone()),
+            network_document: membership
+                .document
+                .as_ref()
+                .map(|known| known.signed.clone()),
         }
     }
 
@@ -92,18 +98,27 @@ impl Stored {
             me,
             key,
             namespace: self.namespace,
-            own: Known { signed: self.record, content },
+            own: Known {
+                signed: self.record,
+                content,
+            },
             code_relays: self.relays.into_iter().map(StoredRelay::restore).collect(),
             revocations: None,
             document: None,
         };
-        self.revocations.map(|signed| membership.take_revocations(signed, now)).transpose()?;
-        self.network_document.map(|signed| membership.take_document(signed, now)).transpose()?;
+        self.revocations
+            .map(|signed| membership.take_revocations(signed, now))
+            .transpose()?;
+        self.network_document
+            .map(|signed| membership.take_document(signed, now))
+            .transpose()?;
         Ok(membership)
     }
 
     fn key(&self) -> Result<VerifyingKey, StoredError> {
-        let bytes = HEXLOWER.decode(self.network_public_key.as_bytes()).map_err(|_| StoredError::Key)?;
+        let bytes = HEXLOWER
+            .decode(self.network_public_key.as_bytes())
+            .map_err(|_| StoredError::Key)?;
         let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| StoredError::Key)?;
         VerifyingKey::from_bytes(&bytes).map_err(|_| StoredError::Key)
     }
@@ -111,10 +126,16 @@ impl Stored {
 
 impl StoredRelay {
     fn of(relay: &Responder) -> Self {
-        Self { peer: relay.peer, addresses: relay.addresses.clone() }
+        Self {
+            peer: relay.peer,
+            addresses: relay.addresses.clone(),
+        }
     }
 
     fn restore(self) -> Responder {
-        Responder { peer: self.peer, addresses: self.addresses }
+        Responder {
+            peer: self.peer,
+            addresses: self.addresses,
+        }
     }
 }

@@ -34,16 +34,34 @@ fn membership() -> Membership {
     let key = network();
     let own = signed(1, "me", NOW, &key);
     let namespace = DhtNamespace::parse("crew").unwrap();
-    Membership::new(peer(1), key.verifying_key(), namespace, own, Vec::new(), NOW).unwrap()
+    Membership::new(
+        peer(1),
+        key.verifying_key(),
+        namespace,
+        own,
+        Vec::new(),
+        NOW,
+    )
+    .unwrap()
 }
 
 fn page(seq: u64, full: bool, last: bool, records: Vec<Signed>, gone: &[u64]) -> RosterPage {
-    RosterPage { run: 7, seq, full, last, records, gone: gone.iter().map(|&serial| Serial(serial)).collect() }
+    RosterPage {
+        run: 7,
+        seq,
+        full,
+        last,
+        records,
+        gone: gone.iter().map(|&serial| Serial(serial)).collect(),
+    }
 }
 
 fn names(roster: &Roster) -> Vec<String> {
     let members = roster.verified(&membership(), &peer(1), NOW);
-    members.into_iter().map(|record| record.name.to_string()).collect()
+    members
+        .into_iter()
+        .map(|record| record.name.to_string())
+        .collect()
 }
 
 #[test]
@@ -51,12 +69,22 @@ fn a_full_sync_of_two_pages_replaces_at_its_end() {
     let key = network();
     let mut roster = Roster::default();
     assert_eq!(roster.ask(), RosterAsk::Sync { run: 0, seq: 0 });
-    roster.take(page(1, true, true, vec![signed(2, "old", NOW, &key)], &[])).unwrap();
+    roster
+        .take(page(1, true, true, vec![signed(2, "old", NOW, &key)], &[]))
+        .unwrap();
     assert_eq!(names(&roster), ["old"]);
-    assert!(!roster.take(page(3, true, false, vec![signed(3, "a", NOW, &key)], &[])).unwrap());
+    assert!(
+        !roster
+            .take(page(3, true, false, vec![signed(3, "a", NOW, &key)], &[]))
+            .unwrap()
+    );
     assert_eq!(names(&roster), ["old"]);
     assert_eq!(roster.ask(), RosterAsk::Sync { run: 7, seq: 1 });
-    assert!(roster.take(page(3, false, true, vec![signed(4, "b", NOW, &key)], &[])).unwrap());
+    assert!(
+        roster
+            .take(page(3, false, true, vec![signed(4, "b", NOW, &key)], &[]))
+            .unwrap()
+    );
     assert_eq!(names(&roster), ["a", "b"]);
     assert_eq!(roster.ask(), RosterAsk::Sync { run: 7, seq: 3 });
 }
@@ -65,10 +93,16 @@ fn a_full_sync_of_two_pages_replaces_at_its_end() {
 fn a_sync_that_broke_off_leaves_what_was_known() {
     let key = network();
     let mut roster = Roster::default();
-    roster.take(page(1, true, true, vec![signed(2, "old", NOW, &key)], &[])).unwrap();
-    roster.take(page(3, true, false, vec![signed(3, "a", NOW, &key)], &[])).unwrap();
+    roster
+        .take(page(1, true, true, vec![signed(2, "old", NOW, &key)], &[]))
+        .unwrap();
+    roster
+        .take(page(3, true, false, vec![signed(3, "a", NOW, &key)], &[]))
+        .unwrap();
     roster.restart();
-    roster.take(page(4, false, true, vec![signed(4, "b", NOW, &key)], &[])).unwrap();
+    roster
+        .take(page(4, false, true, vec![signed(4, "b", NOW, &key)], &[]))
+        .unwrap();
     assert_eq!(names(&roster), ["old", "b"]);
 }
 
@@ -76,10 +110,34 @@ fn a_sync_that_broke_off_leaves_what_was_known() {
 fn changes_add_replace_and_remove() {
     let key = network();
     let mut roster = Roster::default();
-    roster.take(page(1, true, true, vec![signed(2, "a", NOW, &key), signed(3, "b", NOW, &key)], &[])).unwrap();
-    roster.take(page(2, false, true, vec![signed(2, "late", NOW - 1, &key)], &[3])).unwrap();
+    roster
+        .take(page(
+            1,
+            true,
+            true,
+            vec![signed(2, "a", NOW, &key), signed(3, "b", NOW, &key)],
+            &[],
+        ))
+        .unwrap();
+    roster
+        .take(page(
+            2,
+            false,
+            true,
+            vec![signed(2, "late", NOW - 1, &key)],
+            &[3],
+        ))
+        .unwrap();
     assert_eq!(names(&roster), ["a"]);
-    roster.take(page(3, false, true, vec![signed(2, "newer", NOW + 1, &key)], &[])).unwrap();
+    roster
+        .take(page(
+            3,
+            false,
+            true,
+            vec![signed(2, "newer", NOW + 1, &key)],
+            &[],
+        ))
+        .unwrap();
     assert_eq!(names(&roster), ["newer"]);
 }
 
@@ -87,8 +145,16 @@ fn changes_add_replace_and_remove() {
 fn the_relay_is_not_believed() {
     let (key, other) = (network(), SigningKey::from_bytes(&[8; 32]));
     let mut roster = Roster::default();
-    let garbage = Signed { bytes: vec![1, 2, 3], signature: [0; 64] };
-    let records = vec![garbage, signed(2, "forged", NOW, &other), signed(1, "me", NOW, &key), signed(3, "good", NOW, &key)];
+    let garbage = Signed {
+        bytes: vec![1, 2, 3],
+        signature: [0; 64],
+    };
+    let records = vec![
+        garbage,
+        signed(2, "forged", NOW, &other),
+        signed(1, "me", NOW, &key),
+        signed(3, "good", NOW, &key),
+    ];
     roster.take(page(1, true, true, records, &[])).unwrap();
     assert_eq!(names(&roster), ["good"]);
     assert!(roster.verified(&membership(), &peer(1), 2_000).is_empty());

@@ -7,7 +7,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("peerup-state-{:016x}", rand::random::<u64>()));
+        let path =
+            std::env::temp_dir().join(format!("peerup-state-{:016x}", rand::random::<u64>()));
         Self(path)
     }
 }
@@ -43,12 +44,22 @@ fn a_key_that_others_can_read_is_refused_or_tightened() {
     chmod(&path, 0o640);
     let refused = store.identity(Secret::from([8; 32])).unwrap_err();
     assert!(
-        matches!(refused, StateError::Permissions { found: 0o640, expected: 0o600, .. }),
+        matches!(
+            refused,
+            StateError::Permissions {
+                found: 0o640,
+                expected: 0o600,
+                ..
+            }
+        ),
         "{refused}"
     );
     drop(store);
     let store = Store::open(&dir.0, Access::Tighten).unwrap();
-    assert_eq!(store.identity(Secret::from([8; 32])).unwrap().expose(), &[7; 32]);
+    assert_eq!(
+        store.identity(Secret::from([8; 32])).unwrap().expose(),
+        &[7; 32]
+    );
     assert_eq!(mode_of(&path).unwrap(), 0o600);
 }
 
@@ -87,7 +98,10 @@ fn membership_survives_a_new_process_and_can_be_forgotten() {
     store.save_membership(&"two").unwrap();
     drop(store);
     let store = Store::open(&dir.0, Access::Refuse).unwrap();
-    assert_eq!(store.membership::<String>().unwrap().as_deref(), Some("two"));
+    assert_eq!(
+        store.membership::<String>().unwrap().as_deref(),
+        Some("two")
+    );
     store.forget_membership().unwrap();
     store.forget_membership().unwrap();
     assert_eq!(store.membership::<String>().unwrap(), None);
@@ -102,7 +116,10 @@ fn a_failed_write_keeps_what_was_there() {
     std::fs::create_dir(dir.0.join("membership.new")).unwrap();
     let error = store.save_membership(&"two").unwrap_err();
     assert!(error.to_string().contains("membership.json"), "{error}");
-    assert_eq!(store.membership::<String>().unwrap().as_deref(), Some("one"));
+    assert_eq!(
+        store.membership::<String>().unwrap().as_deref(),
+        Some("one")
+    );
 }
 
 #[test]

@@ -15,9 +15,16 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
     let process = if running {
         format!("process {}, {age} old", status.process_id)
     } else {
-        format!("process {} is gone, it wrote this {age} ago", status.process_id)
+        format!(
+            "process {} is gone, it wrote this {age} ago",
+            status.process_id
+        )
     };
-    let phase = if running { phase(status.phase) } else { "not running" };
+    let phase = if running {
+        phase(status.phase)
+    } else {
+        "not running"
+    };
     lines.add("state", format_args!("{phase} ({process})"));
     if let Some(peer) = &status.peer_id {
         lines.add("peer", peer);
@@ -27,13 +34,33 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
     }
     if let Some(report) = &status.reachability {
         let (grade, reason) = (report.grade, &report.grade_reason);
-        lines.add("grade", format_args!("{grade}: {reason} ({}, {})", report.scope, report.confidence));
+        lines.add(
+            "grade",
+            format_args!(
+                "{grade}: {reason} ({}, {})",
+                report.scope, report.confidence
+            ),
+        );
     }
     lines.add("path", word(status.path));
     for relay in &status.relays {
-        let connected = if relay.connected { "connected" } else { "not connected" };
-        let reserved = if relay.reserved { "reserved" } else { "no reservation" };
-        lines.add("relay", format_args!("{} {} {connected}, {reserved}", relay.ordinal, relay.peer_id));
+        let connected = if relay.connected {
+            "connected"
+        } else {
+            "not connected"
+        };
+        let reserved = if relay.reserved {
+            "reserved"
+        } else {
+            "no reservation"
+        };
+        lines.add(
+            "relay",
+            format_args!(
+                "{} {} {connected}, {reserved}",
+                relay.ordinal, relay.peer_id
+            ),
+        );
     }
     for line in peers(&status.peers) {
         lines.add("member", line);
@@ -46,19 +73,31 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
 
 /// One line a member. Everyone is unverified until a person has compared; what a cluster says is shown beside.
 pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
-    let width = peers.iter().map(|peer| peer.name.len()).max().unwrap_or_default();
+    let width = peers
+        .iter()
+        .map(|peer| peer.name.len())
+        .max()
+        .unwrap_or_default();
     peers.iter().map(move |peer| {
         let attested = match peer.verification {
             Verification::Attested => format!(" attested as {}", peer.subject),
             Verification::Unverified => String::new(),
         };
-        format!("{:width$} [UNVERIFIED] {} {}{attested}", peer.name, peer.peer_id, word(peer.path))
+        format!(
+            "{:width$} [UNVERIFIED] {} {}{attested}",
+            peer.name,
+            peer.peer_id,
+            word(peer.path)
+        )
     })
 }
 
 fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
     lines.add("name", &own.name);
-    lines.add("network", format_args!("{} ({})", own.namespace, own.network_id));
+    lines.add(
+        "network",
+        format_args!("{} ({})", own.namespace, own.network_id),
+    );
     let left = if own.expiration_time > now {
         format!("ends in {}", span(now, own.expiration_time))
     } else {
@@ -130,7 +169,12 @@ mod tests {
             issued_time: at(0),
             expiration_time: at(86_400),
         });
-        status.relays.push(Relay { ordinal: 0, peer_id: "12D3relay".to_owned(), connected: true, reserved: false });
+        status.relays.push(Relay {
+            ordinal: 0,
+            peer_id: "12D3relay".to_owned(),
+            connected: true,
+            reserved: false,
+        });
         status.peers.push(Peer {
             name: "web-0".to_owned(),
             peer_id: "12D3web".to_owned(),
@@ -159,7 +203,10 @@ mod tests {
     #[test]
     fn a_peer_that_is_gone() {
         let text = render(&status(), false, at(200_000));
-        assert!(text.starts_with("state    not running (process 7 is gone, it wrote this 2 d ago)\n"), "{text}");
+        assert!(
+            text.starts_with("state    not running (process 7 is gone, it wrote this 2 d ago)\n"),
+            "{text}"
+        );
         assert!(text.contains("record   ended 31 h ago"), "{text}");
     }
 }
