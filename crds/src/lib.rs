@@ -10,8 +10,10 @@
 )]
 
 mod codes;
+mod files;
 mod network;
 mod peer;
+mod reference;
 mod resources;
 mod schema;
 
@@ -21,6 +23,7 @@ pub use codes::{
     CodeState, CodeStatus, Delivery, PairingCode, PairingCodeSpec, PairingCodeStatus, PeerRef,
     PeerTemplate, SecretDelivery, SecretRef, SlotState,
 };
+pub use files::{File, files};
 pub use network::{
     AdvertisedAddresses, AllowedNamespaces, ContainerMode, DeletionPolicy, GradeCounts, Hold,
     ImagePullPolicy, Injection, InjectionCounts, LogLevel, ManagedRelay, NamespacesFrom, Pairing,
@@ -30,5 +33,9 @@ pub use network::{
 pub use peer::{
     NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType, PodRef,
 };
+pub use reference::reference;
 pub use resources::Resources;
-pub use schema::{definitions, yaml};
+pub use schema::definitions;
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
-//! Writes what is generated from the custom resources: `peerup-crds [ROOT]`, run by the Makefile.
+//! Writes what is generated from the custom resources. Run it at the top of the repository.
 
 use std::{env, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = PathBuf::from(env::args_os().nth(1).unwrap_or_else(|| ".".into()));
-    for definition in peerup_crds::definitions() {
-        let path = root.join(format!("crds/yaml/{}.yaml", definition.spec.names.plural));
-        fs::write(path, peerup_crds::yaml(&definition)?)?;
+    let top = PathBuf::from(env::args_os().nth(1).unwrap_or_else(|| ".".into()));
+    for file in peerup_crds::files()? {
+        fs::write(top.join(&file.path), file.text)?;
+        println!("{}", file.path);
     }
     Ok(())
 }

@@ -21,33 +21,6 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     [PeerNetwork::crd(), PairingCode::crd(), Peer::crd()].map(publish)
 }
 
-/// A definition as the text of its file.
-///
-/// # Errors
-/// When the definition cannot be written as YAML, which no definition of [`definitions`] does.
-pub fn yaml(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
-    let mut value = json!(definition);
-    whole_numbers(&mut value);
-    let text = serde_saphyr::to_string(&value)?;
-    Ok(format!(
-        "# Written by peerup-crds; not to be edited.\n{text}"
-    ))
-}
-
-/// Bounds have a fraction in the API's types; `5.0` reads badly.
-fn whole_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            if let Some(Ok(whole)) = number.to_string().strip_suffix(".0").map(str::parse::<i64>) {
-                *number = whole.into();
-            }
-        }
-        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
-        Value::Object(map) => map.values_mut().for_each(whole_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
 fn publish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         let Some(schema) = version
