@@ -104,8 +104,8 @@ where
         responder: node.peer_id(),
         joiner,
     };
-    let enter = async |pool| node.enter(connection, pool).await;
-    let admit = async || node.admit(joiner).await;
+    let enter = |pool| node.enter(connection, pool);
+    let admit = || node.admit(joiner);
     let verdict = respond(stream, &ends, desk, enter, admit).await;
     if !matches!(verdict, Verdict::Joined(_)) {
         node.close_connection(connection).await;
@@ -115,15 +115,17 @@ where
 
 /// The responder's side; the caller drops the stream afterwards. `enter` moves the connection into
 /// a pool, `admit` comes between redemption and answer.
-pub async fn respond<S>(
+pub async fn respond<S, E, A>(
     stream: &mut S,
     ends: &Ends,
     desk: &impl Desk,
-    enter: impl AsyncFn(Pool) -> Result<(), Refused>,
-    admit: impl AsyncFnOnce(),
+    enter: impl Fn(Pool) -> E,
+    admit: impl FnOnce() -> A,
 ) -> Verdict
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    E: Future<Output = Result<(), Refused>>,
+    A: Future<Output = ()>,
 {
     let Ok(m1) = read_frame(stream, M1_LENGTH).await else {
         return Verdict::Busy;
@@ -159,16 +161,18 @@ fn reset_at(started: Instant, now: Instant) -> Instant {
     started + at
 }
 
-async fn attempt<S>(
+async fn attempt<S, E, A>(
     stream: &mut S,
     ends: &Ends,
     m1: M1,
     desk: &impl Desk,
-    enter: impl AsyncFn(Pool) -> Result<(), Refused>,
-    admit: impl AsyncFnOnce(),
+    enter: impl Fn(Pool) -> E,
+    admit: impl FnOnce() -> A,
 ) -> Result<IssuedRecord, Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    E: Future<Output = Result<(), Refused>>,
+    A: Future<Output = ()>,
 {
     let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
     let busy = |_| Stop::Busy;
