@@ -1,0 +1,179 @@
+//! Streams that peers open at this relay, one task each. How many there are is bounded by the node (streams of a
+//! peer, connections, strangers).
+
+mod report;
+mod roster;
+
+use std::sync::Arc;
+
+use peerup_node::member::{self, MemberError, Membership, Presented, Standing};
+use peerup_node::pair::{self, Ends, Verdict};
+use peerup_node::probation::Refused;
+use peerup_node::{ConnectionId, Node, PeerId, Protocol, Stream};
+use peerup_operator_client::{CallError, RelayClient};
+use peerup_pairing::membership::Refusal;
+use peerup_protocol::api::RenewRequest;
+use peerup_protocol::id::DhtNamespace;
+use peerup_protocol::record::Signed;
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, Instant};
+
+use crate::metrics::Metrics;
+use crate::network::Network;
+use crate::pairing::OperatorDesk;
+
+/// Longest wait for a renewal; a member exchange has 12 s in all.
+const RENEW: Duration = Duration::from_secs(10);
+/// Reports on their way to the operator at once; further ones are refused, their peers report again.
+const MAX_REPORTS: usize = 64;
+
+/// What the streams' tasks share.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) node: Node,
+    pub(crate) namespace: DhtNamespace,
+    pub(crate) network: Arc<Network>,
+    pub(crate) operator: RelayClient,
+    desk: OperatorDesk,
+    pub(crate) metrics: Metrics,
+    reports: Semaphore,
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        node: Node,
+        namespace: DhtNamespace,
+        network: Arc<Network>,
+        operator: RelayClient,
+        desk: OperatorDesk,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            node,
+            namespace,
+            network,
+            operator,
+            desk,
+            metrics,
+            reports: Semaphore::new(MAX_REPORTS),
+        }
+    }
+
+    /// Serves one stream to its end.
+    pub(crate) async fn serve(
+        &self,
+        peer: PeerId,
+        connection: ConnectionId,
+        protocol: Protocol,
+        mut stream: Stream,
+    ) {
+        match protocol {
+            Protocol::Member => self.member(peer, connection, &mut stream).await,
+            Protocol::Pair => self.pair(peer, connection, &mut stream).await,
+            Protocol::Roster => roster::serve(self, peer, stream).await,
+            Protocol::Report => report::serve(self, peer, stream).await,
+        }
+    }
+
+    async fn member(&self, peer: PeerId, connection: ConnectionId, stream: &mut Stream) {
+        let Some(presented) = self.network.roster().presented() else {
+            tracing::debug!(%peer, "no network document yet, connection closed");
+            self.node.close_connection(connection).await;
+            return;
+        };
+        let shown = Shown {
+            network: &self.network,
+            presented,
+        };
+        match member::serve(&self.node, stream, peer, connection, &shown).await {
+            Ok(Standing::Admitted) => self.network.settle(peer).await,
+            Ok(Standing::Renewing) => self.renew_late(peer, stream).await,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "member exchange failed");
+                if matches!(error, MemberError::Refused(_)) {
+                    self.network.settle(peer).await;
+                }
+                self.node.close_connection(connection).await;
+            }
+        }
+    }
+
+    /// A member whose record has ended gets a new one, if the operator gives one, and dials again.
+    async fn renew_late(&self, peer: PeerId, stream: &mut Stream) {
+        let record = self.renew(peer).await;
+        if let Err(error) = member::write_renewal(stream, record).await {
+            tracing::debug!(%peer, %error, "renewal not told");
+        }
+    }
+
+    /// A new record of `peer` from the operator; `None` when it gives none.
+    async fn renew(&self, peer: PeerId) -> Option<Signed> {
+        let request = RenewRequest { peer_id: peer };
+        let record = match self.operator.renew(&request, Instant::now() + RENEW).await {
+            Ok(answer) => Signed::from(answer),
+            Err(CallError::NotFound { .. } | CallError::Refused { .. }) => return None,
+            Err(error) => {
+                tracing::warn!(%error, "renew failed");
+                return None;
+            }
+        };
+        match self.network.issued(peer, &record).await {
+            Ok(()) => Some(record),
+            Err(error) => {
+                tracing::warn!(%error, "the operator's renewed record is not good");
+                None
+            }
+        }
+    }
+
+    async fn pair(&self, peer: PeerId, connection: ConnectionId, stream: &mut Stream) {
+        let net = self.network.roster().net();
+        let ends = Ends {
+            net,
+            namespace: self.namespace.clone(),
+            responder: self.node.peer_id(),
+            joiner: peer,
+        };
+        let enter = |pool| {
+            let (node, network) = (self.node.clone(), Arc::clone(&self.network));
+            async move {
+                match node.enter(connection, pool).await {
+                    // A member that has lost its record pairs again; it is on no probation.
+                    Err(Refused::Unknown) if network.is_admitted(&peer).await => Ok(()),
+                    entered => entered,
+                }
+            }
+        };
+        // Whoever gets a record is admitted where the operator's answer comes in.
+        let verdict = pair::respond(stream, &ends, &self.desk, enter, || async {}).await;
+        self.metrics.paired(&verdict);
+        match verdict {
+            Verdict::Joined(_) => tracing::info!("a peer joined"),
+            Verdict::Busy => self.node.close_connection(connection).await,
+            Verdict::Failed(reason) => {
+                tracing::info!(%reason, "pairing failed");
+                self.node.close_connection(connection).await;
+            }
+        }
+    }
+}
+
+/// The relay in one member exchange: lists were known when it began.
+struct Shown<'a> {
+    network: &'a Network,
+    presented: Presented,
+}
+
+impl Membership for Shown<'_> {
+    fn presented(&self) -> Presented {
+        self.presented.clone()
+    }
+
+    fn check(&self, peer: &PeerId, credential: &Signed) -> Result<Standing, Refusal> {
+        self.network.present(peer, credential)
+    }
+
+    fn learn(&self, revocations: Signed) -> Result<(), Refusal> {
+        self.network.learn(revocations)
+    }
+}
