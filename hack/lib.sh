@@ -25,25 +25,26 @@ key() { sha256sum | cut -c1-16; }
 # starts, each 30 s that it still runs, and how long it took; when it fails, the
 # end of the log and the log's name.
 step() {
-  local name=$1 start=$SECONDS file ticker status=0
+  local step_name=$1 step_start=$SECONDS step_log step_ticker step_status=0
   shift
-  file=$cache/logs/${name//[^a-zA-Z0-9.-]/-}.log
-  log "$name ..."
-  while sleep 30 && kill -0 $$ 2>/dev/null; do
-    log "$name: still at it after $((SECONDS - start)) s"
-  done </dev/null 3>&- &
-  ticker=$!
+  step_log=$cache/logs/${step_name//[^a-zA-Z0-9.-]/-}.log
+  log "$step_name ..."
+  # the ticker's sleep outlives it: it must not hold a pipe open
+  while sleep 30 2>/dev/null && kill -0 $$ 2>/dev/null; do
+    log "$step_name: still at it after $((SECONDS - step_start)) s"
+  done </dev/null >/dev/null &
+  step_ticker=$!
   set +e
-  (set -e; "$@") >"$file" 2>&1
-  status=$?
+  (set -e; "$@") >"$step_log" 2>&1
+  step_status=$?
   set -e
-  kill "$ticker" 2>/dev/null || true
-  wait "$ticker" 2>/dev/null || true
-  if ((status != 0)); then
-    tail -n 15 "$file" | sed 's/^/  | /' >&2
-    die "$name failed after $((SECONDS - start)) s, see $file"
+  kill "$step_ticker" 2>/dev/null || true
+  wait "$step_ticker" 2>/dev/null || true
+  if ((step_status != 0)); then
+    tail -n 15 "$step_log" | sed 's/^/  | /' >&2
+    die "$step_name failed after $((SECONDS - step_start)) s, see $step_log"
   fi
-  log "$name: $((SECONDS - start)) s"
+  log "$step_name: $((SECONDS - step_start)) s"
 }
 
 # need_packages PACKAGE... - install the Debian packages that are missing.
