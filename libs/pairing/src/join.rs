@@ -130,3 +130,205 @@ pub fn check_response(
         network_key,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use peerup_protocol::code::{CodeKind, Responder};
+    use peerup_protocol::id::{DhtNamespace, Serial};
+    use peerup_protocol::record::Method;
+    use peerup_protocol::secret::CodeSecret;
+
+    use super::*;
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::from_bytes(&[byte; 32])
+    }
+
+    fn peer(byte: u8) -> PeerId {
+        peer_id(&key(byte).verifying_key())
+    }
+
+    fn name(text: &str) -> PeerName {
+        PeerName::parse(text).unwrap()
+    }
+
+    fn code() -> Code {
+        Code {
+            kind: CodeKind::Group,
+            net: NetworkId::of(&key(1).verifying_key()),
+            group: GroupId([5; 8]),
+            slot: Slot(1),
+            secret: CodeSecret::new([9; 16]),
+            namespace: DhtNamespace::parse("crew").unwrap(),
+            not_after: 2000,
+            responders: vec![Responder {
+                peer: peer(2),
+                addresses: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_request_is_good_for_its_own_code_peer_and_name_only() {
+        let code = code();
+        let good = request(&code, &key(3), &name("laptop"));
+        let public = code_key(&code.net, &code.group, code.slot, &code.secret).verifying_key();
+        let verify = |net: &NetworkId,
+                      group: &GroupId,
+                      slot,
+                      peer: &PeerId,
+                      request: &JoinRequest,
+                      key: &VerifyingKey| {
+            verify_request(net, group, slot, peer, request, key).is_ok()
+        };
+        assert!(verify(
+            &code.net,
+            &code.group,
+            code.slot,
+            &peer(3),
+            &good,
+            &public
+        ));
+        let other_name = JoinRequest {
+            name: name("desktop"),
+            ..good.clone()
+        };
+        let other_identity = JoinRequest {
+            identity: request(&code, &key(4), &name("laptop")).identity,
+            ..good.clone()
+        };
+        let swapped = JoinRequest {
+            proof: good.identity,
+            identity: good.proof,
+            ..good.clone()
+        };
+        for bad in [&other_name, &other_identity, &swapped] {
+            assert!(!verify(
+                &code.net,
+                &code.group,
+                code.slot,
+                &peer(3),
+                bad,
+                &public
+            ));
+        }
+        assert!(!verify(
+            &NetworkId([0; 16]),
+            &code.group,
+            code.slot,
+            &peer(3),
+            &good,
+            &public
+        ));
+        assert!(!verify(
+            &code.net,
+            &GroupId([6; 8]),
+            code.slot,
+            &peer(3),
+            &good,
+            &public
+        ));
+        assert!(!verify(
+            &code.net,
+            &code.group,
+            Slot(2),
+            &peer(3),
+            &good,
+            &public
+        ));
+        assert!(!verify(
+            &code.net,
+            &code.group,
+            code.slot,
+            &peer(4),
+            &good,
+            &public
+        ));
+        assert!(!verify(
+            &code.net,
+            &code.group,
+            code.slot,
+            &peer(3),
+            &good,
+            &key(8).verifying_key()
+        ));
+    }
+
+    fn record() -> MemberRecord {
+        MemberRecord {
+            net: code().net,
+            serial: Serial(1),
+            peer: peer(3),
+            name: name("laptop"),
+            subject: String::new(),
+            method: Method::Code,
+            issued: 1000,
+            not_after: 2000,
+        }
+    }
+
+    fn response(record: &MemberRecord, signer: u8, shown: u8) -> Vec<u8> {
+        let network_key = key(shown).verifying_key().to_bytes();
+        JoinResponse {
+            record: Signed::sign(&key(signer), record.encode()),
+            network_key,
+        }
+        .encode()
+    }
+
+    fn answer(response: &[u8]) -> Result<Joined, AnswerError> {
+        check_response(&code().net, &peer(3), &name("laptop"), response, 1500)
+    }
+
+    #[test]
+    fn an_answer_is_a_membership_or_says_why_not() {
+        let joined = answer(&response(&record(), 1, 1)).unwrap();
+        assert_eq!(
+            (joined.record, joined.network_key),
+            (record(), key(1).verifying_key())
+        );
+        let numbered = MemberRecord {
+            name: name("laptop-2"),
+            ..record()
+        };
+        assert!(answer(&response(&numbered, 1, 1)).is_ok());
+        let renamed = MemberRecord {
+            name: name("laptops"),
+            ..record()
+        };
+        assert!(matches!(
+            answer(&response(&renamed, 1, 1)),
+            Err(AnswerError::OtherName { .. })
+        ));
+        assert_eq!(
+            answer(&response(&record(), 2, 2)),
+            Err(AnswerError::OtherKey)
+        );
+        let forged = answer(&response(&record(), 2, 1));
+        assert_eq!(forged, Err(AnswerError::Record(Refusal::BadSignature)));
+        let for_another = MemberRecord {
+            peer: peer(4),
+            ..record()
+        };
+        assert_eq!(
+            answer(&response(&for_another, 1, 1)),
+            Err(AnswerError::Record(Refusal::OtherPeer))
+        );
+        assert!(matches!(answer(b"garbage"), Err(AnswerError::Decode(_))));
+    }
+
+    #[test]
+    fn context_and_salt_are_the_codes() {
+        let code = code();
+        let context = context(&code, peer(2), peer(3));
+        assert_eq!(
+            (context.responder, context.joiner, context.slot),
+            (peer(2), peer(3), code.slot)
+        );
+        let salt_of_other = salt(&Code {
+            slot: Slot(2),
+            ..code.clone()
+        });
+        assert_ne!(salt(&code), salt_of_other);
+    }
+}

@@ -104,3 +104,178 @@ pub fn check_document(
     }
     Ok(document)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use peerup_protocol::SigningKey;
+    use peerup_protocol::id::{DhtNamespace, PeerName, Serial, peer_id};
+    use peerup_protocol::record::{Flags, Method};
+
+    use super::*;
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::from_bytes(&[byte; 32])
+    }
+
+    fn net(byte: u8) -> NetworkId {
+        NetworkId::of(&key(byte).verifying_key())
+    }
+
+    fn record() -> MemberRecord {
+        MemberRecord {
+            net: net(1),
+            serial: Serial(41),
+            peer: peer_id(&key(3).verifying_key()),
+            name: PeerName::parse("laptop").unwrap(),
+            subject: String::new(),
+            method: Method::Code,
+            issued: 1000,
+            not_after: 2000,
+        }
+    }
+
+    fn revoked(serials: &[u64]) -> Revocations {
+        let serials: BTreeSet<_> = serials.iter().copied().map(Serial).collect();
+        Revocations {
+            net: net(1),
+            epoch: 1,
+            issued: 1000,
+            serials,
+        }
+    }
+
+    /// The check of a record that is signed by `signer`, for the peer of key 3.
+    fn checked(
+        record: &MemberRecord,
+        signer: u8,
+        now: UnixTime,
+        list: Option<&Revocations>,
+    ) -> Result<(), Refusal> {
+        let signed = Signed::sign(&key(signer), record.encode());
+        let peer = peer_id(&key(3).verifying_key());
+        check(&signed, &key(1).verifying_key(), &peer, now, list)
+            .map(|read| assert_eq!(read, *record))
+    }
+
+    #[test]
+    fn a_good_record_is_accepted() {
+        assert_eq!(
+            checked(&record(), 1, 1500, Some(&revoked(&[40, 42]))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        let good = record();
+        assert_eq!(checked(&good, 2, 1500, None), Err(Refusal::BadSignature));
+        let other_net = MemberRecord {
+            net: net(2),
+            ..good.clone()
+        };
+        assert_eq!(
+            checked(&other_net, 1, 1500, None),
+            Err(Refusal::OtherNetwork)
+        );
+        let other_peer = MemberRecord {
+            peer: peer_id(&key(4).verifying_key()),
+            ..good.clone()
+        };
+        assert_eq!(checked(&other_peer, 1, 1500, None), Err(Refusal::OtherPeer));
+        assert_eq!(
+            checked(&good, 1, 1500, Some(&revoked(&[41]))),
+            Err(Refusal::Revoked)
+        );
+        let network = key(1);
+        let garbage = Signed::sign(&network, b"garbage".to_vec());
+        let result = check(&garbage, &network.verifying_key(), &good.peer, 1500, None);
+        assert!(matches!(result, Err(Refusal::Decode(_))));
+    }
+
+    #[test]
+    fn times_allow_a_minute_before_and_nothing_after() {
+        let good = record();
+        assert_eq!(checked(&good, 1, 1000 - SKEW_SECONDS, None), Ok(()));
+        assert_eq!(
+            checked(&good, 1, 999 - SKEW_SECONDS, None),
+            Err(Refusal::Future)
+        );
+        assert_eq!(checked(&good, 1, 1999, None), Ok(()));
+        assert_eq!(
+            checked(&good, 1, 2000, None),
+            Err(Refusal::Expired(Box::new(good.clone())))
+        );
+    }
+
+    #[test]
+    fn expired_means_that_nothing_else_is_wrong() {
+        assert_eq!(
+            checked(&record(), 1, 3000, Some(&revoked(&[41]))),
+            Err(Refusal::Revoked)
+        );
+        assert_eq!(
+            checked(&record(), 2, 3000, None),
+            Err(Refusal::BadSignature)
+        );
+    }
+
+    #[test]
+    fn lists_and_documents_are_checked_alike() {
+        let list = revoked(&[1]);
+        let document = NetworkDocument {
+            net: net(1),
+            epoch: 1,
+            issued: 1000,
+            namespace: DhtNamespace::parse("crew").unwrap(),
+            cluster: "local".to_owned(),
+            flags: Flags::default(),
+            relays: Vec::new(),
+            access: Vec::new(),
+        };
+        let network = key(1).verifying_key();
+        let signed = (
+            Signed::sign(&key(1), list.encode()),
+            Signed::sign(&key(1), document.encode()),
+        );
+        assert_eq!(
+            check_revocations(&signed.0, &network, 1000),
+            Ok(list.clone())
+        );
+        assert_eq!(check_document(&signed.1, &network, 1000), Ok(document));
+        assert_eq!(
+            check_revocations(&signed.0, &network, 900),
+            Err(Refusal::Future)
+        );
+        assert_eq!(
+            check_document(&signed.1, &network, 900),
+            Err(Refusal::Future)
+        );
+        let other = key(2).verifying_key();
+        assert_eq!(
+            check_revocations(&signed.0, &other, 1000),
+            Err(Refusal::BadSignature)
+        );
+        assert_eq!(
+            check_document(&signed.1, &other, 1000),
+            Err(Refusal::BadSignature)
+        );
+        let foreign = Signed::sign(
+            &key(1),
+            Revocations {
+                net: net(2),
+                ..list
+            }
+            .encode(),
+        );
+        assert_eq!(
+            check_revocations(&foreign, &network, 1000),
+            Err(Refusal::OtherNetwork)
+        );
+        assert!(matches!(
+            check_document(&signed.0, &network, 1000),
+            Err(Refusal::Decode(_))
+        ));
+    }
+}

@@ -1,1 +1,477 @@
+//! Vectors of the independent reference, published known answers, and every
+//! way to damage a handshake.
 
+use hkdf::Hkdf;
+use peerup_protocol::code::HandshakeKind;
+use peerup_protocol::id::{DhtNamespace, GroupId, NetworkId, Slot, peer_id};
+use peerup_protocol::secret::Secret;
+use peerup_protocol::{PeerId, SigningKey};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+use sha2::Sha256;
+
+use super::keys::{Direction, Keys, Role};
+use super::*;
+
+const JOINER_SEED: [u8; 32] = [7; 32];
+const RESPONDER_SEED: [u8; 32] = [9; 32];
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../../protocol/vectors/vectors.json")).unwrap()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+}
+
+fn key(byte: u8) -> SigningKey {
+    SigningKey::from_bytes(&[byte; 32])
+}
+
+fn peer(byte: u8) -> PeerId {
+    peer_id(&key(byte).verifying_key())
+}
+
+fn context(kind: HandshakeKind) -> Context {
+    let (slot, responder) = match kind {
+        HandshakeKind::Group | HandshakeKind::Voucher => (2, peer(2)),
+        HandshakeKind::Invite => (0, peer(4)),
+    };
+    Context {
+        kind,
+        net: NetworkId::of(&key(1).verifying_key()),
+        namespace: DhtNamespace::parse("my-crew").unwrap(),
+        group: GroupId([1, 2, 3, 4, 5, 6, 7, 8]),
+        slot: Slot(slot),
+        responder,
+        joiner: peer(3),
+    }
+}
+
+/// A responder that sees the same as `context`.
+fn answer_m1(m1: &[u8], context: &Context) -> Result<(Responder, Vec<u8>), Failure> {
+    let m1 = M1::parse(m1)?;
+    let Context {
+        net,
+        namespace,
+        responder,
+        joiner,
+        ..
+    } = context.clone();
+    Ok(Responder::on_m1(
+        m1,
+        net,
+        namespace,
+        responder,
+        joiner,
+        &Secret::new(RESPONDER_SEED),
+    ))
+}
+
+struct Run {
+    request: Vec<u8>,
+    response: Vec<u8>,
+    frames: [Vec<u8>; 5],
+}
+
+/// A whole handshake; `damage` may change each frame on its way (numbered from 0).
+fn run(
+    joiner: &Context,
+    responder: &Context,
+    salts: (&[u8], &[u8]),
+    plain: (&[u8], &[u8]),
+    mut damage: impl FnMut(usize, &mut Vec<u8>),
+) -> Result<Run, Failure> {
+    let mut travel = |number, mut frame: Vec<u8>| {
+        damage(number, &mut frame);
+        frame
+    };
+    let (joining, m1) = Joiner::start(joiner.clone(), &Secret::new(JOINER_SEED));
+    let m1 = travel(0, m1);
+    let (answering, m2) = answer_m1(&m1, responder)?;
+    let m2 = travel(1, m2);
+    let (waiting, m3) = joining.on_m2(&m2, salts.0, plain.0)?;
+    let m3 = travel(2, m3);
+    let (answering, request) = answering.on_m3(&m3, salts.1)?;
+    let (done, m4) = answering.accept(plain.1)?;
+    let m4 = travel(3, m4);
+    let (outcome, m5) = waiting.on_m4(&m4)?;
+    let m5 = travel(4, m5);
+    done.on_m5(&m5)?;
+    Ok(Run {
+        request,
+        response: outcome.response,
+        frames: [m1, m2, m3, m4, m5],
+    })
+}
+
+fn check_vector(kind: HandshakeKind, name: &str) {
+    let all = vectors();
+    let text = |field: &str| hex(all[name][field].as_str().unwrap());
+    let context = context(kind);
+    let (salt, request, response) = (text("salt"), text("request"), text("response"));
+    let run = run(
+        &context,
+        &context,
+        (&salt, &salt),
+        (&request, &response),
+        |_, _| {},
+    )
+    .unwrap();
+    for (number, frame) in run.frames.iter().enumerate() {
+        assert_eq!(*frame, text(&format!("m{}", number + 1)), "M{}", number + 1);
+    }
+    assert_eq!((run.request, run.response), (request.clone(), response));
+    let (joining, _) = Joiner::start(context, &Secret::new(JOINER_SEED));
+    let (waiting, _) = joining.on_m2(&text("m2"), &salt, &request).unwrap();
+    let parts = [
+        "k_joiner_to_responder",
+        "k_responder_to_joiner",
+        "confirm_joiner",
+        "confirm_responder",
+        "exporter",
+    ];
+    assert_eq!(waiting.okm(), parts.map(text).concat());
+}
+
+#[test]
+fn vector_group() {
+    check_vector(HandshakeKind::Group, "handshake_group");
+}
+
+#[test]
+fn vector_invite() {
+    check_vector(HandshakeKind::Invite, "handshake_invite");
+}
+
+#[test]
+fn vector_voucher() {
+    check_vector(HandshakeKind::Voucher, "handshake_voucher");
+}
+
+/// RFC 7748, 5.2: the first vector, and the second test's first iteration.
+#[test]
+fn x25519_known_answers() {
+    let bytes = |text: &str| -> [u8; 32] { hex(text).try_into().unwrap() };
+    let scalar = bytes("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+    let u = bytes("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
+    let out = bytes("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
+    assert_eq!(x25519_dalek::x25519(scalar, u), out);
+    let nine = bytes("0900000000000000000000000000000000000000000000000000000000000000");
+    let once = bytes("422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079");
+    assert_eq!(x25519_dalek::x25519(nine, nine), once);
+}
+
+/// RFC 5869, A.1.
+#[test]
+fn hkdf_known_answer() {
+    let (salt, info) = (
+        hex("000102030405060708090a0b0c"),
+        hex("f0f1f2f3f4f5f6f7f8f9"),
+    );
+    let mut okm = [0; 42];
+    Hkdf::<Sha256>::new(Some(&salt), &[0x0b; 22])
+        .expand(&info, &mut okm)
+        .unwrap();
+    let expected =
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
+    assert_eq!(okm.to_vec(), hex(expected));
+}
+
+/// draft-irtf-cfrg-xchacha-03, A.3.1: key, nonce, first block and tag.
+#[test]
+fn xchacha_known_answer() {
+    use chacha20poly1305::aead::{Aead, Payload};
+    use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
+    let key: [u8; 32] = std::array::from_fn(|i| 0x80 + i as u8);
+    let nonce: [u8; 24] = std::array::from_fn(|i| 0x40 + i as u8);
+    let aad = hex("50515253c0c1c2c3c4c5c6c7");
+    let msg = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
+    let sealed = XChaCha20Poly1305::new(&Key::from(key))
+        .encrypt(&XNonce::from(nonce), Payload { msg, aad: &aad })
+        .unwrap();
+    assert_eq!(sealed[..16], hex("bd6d179d3e83d43b9576579493c0e939"));
+    assert_eq!(
+        sealed[sealed.len() - 16..],
+        hex("c0875924c1c7987947deafd8780acf49")
+    );
+}
+
+#[test]
+fn every_byte_of_every_frame_matters() {
+    let context = context(HandshakeKind::Group);
+    let lengths = [M1_LENGTH, M2_LENGTH, M3_LENGTH, M4_LENGTH, M5_LENGTH];
+    for (number, length) in lengths.into_iter().enumerate() {
+        for at in 0..length {
+            // The highest bit of a Curve25519 key is not part of it (RFC 7748, 5); both transcripts see it.
+            let damage = |n: usize, frame: &mut Vec<u8>| {
+                if n == number {
+                    assert_eq!(frame.len(), length);
+                    frame[at] ^= 0x81;
+                }
+            };
+            let result = run(
+                &context,
+                &context,
+                (b"salt", b"salt"),
+                (b"ask", b"yes"),
+                damage,
+            );
+            assert!(result.is_err(), "byte {at} of M{}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn every_bit_of_the_confirmations_matters() {
+    let context = context(HandshakeKind::Group);
+    for number in [2, 3] {
+        for bit in 0..256 {
+            let damage = |n: usize, frame: &mut Vec<u8>| {
+                if n == number {
+                    frame[bit / 8] ^= 1 << (bit % 8);
+                }
+            };
+            let failure = run(
+                &context,
+                &context,
+                (b"salt", b"salt"),
+                (b"ask", b"yes"),
+                damage,
+            )
+            .err();
+            assert_eq!(
+                failure.map(Failure::reason),
+                Some(Reason::BadMac),
+                "bit {bit}"
+            );
+        }
+    }
+}
+
+#[test]
+fn frames_of_other_lengths_fail() {
+    let context = context(HandshakeKind::Group);
+    for number in 0..5 {
+        for change in [
+            |f: &mut Vec<u8>| f.truncate(f.len() - 1),
+            |f: &mut Vec<u8>| f.push(0),
+            |f: &mut Vec<u8>| f.clear(),
+        ] {
+            let damage = |n: usize, frame: &mut Vec<u8>| {
+                if n == number {
+                    change(frame);
+                }
+            };
+            let result = run(
+                &context,
+                &context,
+                (b"salt", b"salt"),
+                (b"ask", b"yes"),
+                damage,
+            );
+            assert!(result.is_err(), "M{}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn there_is_one_version_and_one_suite() {
+    let (_, good) = Joiner::start(context(HandshakeKind::Group), &Secret::new(JOINER_SEED));
+    let reads = |at: usize, bytes: &[u8]| {
+        let mut m1 = good.clone();
+        m1[at..at + bytes.len()].copy_from_slice(bytes);
+        M1::parse(&m1).is_ok()
+    };
+    for version in 0..=255u8 {
+        for suite in 0..=255u8 {
+            assert_eq!(
+                reads(0, &[version, suite]),
+                (version, suite) == (1, 1),
+                "{version}.{suite}"
+            );
+        }
+    }
+    for kind in 0..=255u8 {
+        assert_eq!(reads(2, &[kind]), (1..=3).contains(&kind), "kind {kind}");
+    }
+}
+
+#[test]
+fn an_echo_of_our_own_key_is_refused() {
+    let context = context(HandshakeKind::Group);
+    let (joining, m1) = Joiner::start(context.clone(), &Secret::new(JOINER_SEED));
+    let failure = joining.on_m2(&m1[13..45], b"salt", b"ask").err();
+    assert_eq!(failure.map(Failure::reason), Some(Reason::OwnKey));
+    let own = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(RESPONDER_SEED));
+    let mut m1 = m1;
+    m1[13..45].copy_from_slice(own.as_bytes());
+    let (answering, _) = answer_m1(&m1, &context).unwrap();
+    let failure = answering.on_m3(&[0; M3_LENGTH], b"salt").err();
+    assert_eq!(failure.map(Failure::reason), Some(Reason::OwnKey));
+}
+
+/// Keys of small order (RFC 7748, 6.1; the list of RFC 7748's errata and of libsodium).
+#[test]
+fn keys_that_force_the_secret_are_refused() {
+    let context = context(HandshakeKind::Group);
+    for small in [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ] {
+        let small = hex(small);
+        let (joining, mut m1) = Joiner::start(context.clone(), &Secret::new(JOINER_SEED));
+        let failure = joining.on_m2(&small, b"salt", b"ask").err();
+        assert_eq!(failure.map(Failure::reason), Some(Reason::NonContributory));
+        m1[13..45].copy_from_slice(&small);
+        let (answering, m2) = answer_m1(&m1, &context).unwrap();
+        assert_eq!(m2.len(), M2_LENGTH, "M2 is always answered");
+        let failure = answering.on_m3(&[0; M3_LENGTH], b"salt").err();
+        assert_eq!(failure.map(Failure::reason), Some(Reason::NonContributory));
+    }
+}
+
+#[test]
+fn both_sides_must_see_the_same() {
+    let good = context(HandshakeKind::Group);
+    let others = [
+        Context {
+            net: NetworkId([0; 16]),
+            ..good.clone()
+        },
+        Context {
+            namespace: DhtNamespace::parse("other").unwrap(),
+            ..good.clone()
+        },
+        Context {
+            responder: peer(4),
+            ..good.clone()
+        },
+        Context {
+            joiner: peer(4),
+            ..good.clone()
+        },
+    ];
+    for other in others {
+        let failure = run(
+            &good,
+            &other,
+            (b"salt", b"salt"),
+            (b"ask", b"yes"),
+            |_, _| {},
+        )
+        .err();
+        assert_eq!(
+            failure.map(Failure::reason),
+            Some(Reason::BadMac),
+            "{other:?}"
+        );
+    }
+    // Kind, group and slot travel in M1: a relay between that changes them changes the transcript.
+    for (at, value) in [(2, 2), (3, 9), (11, 1), (12, 9)] {
+        let damage = |n: usize, frame: &mut Vec<u8>| {
+            if n == 0 {
+                frame[at] = value;
+            }
+        };
+        let failure = run(&good, &good, (b"salt", b"salt"), (b"ask", b"yes"), damage).err();
+        assert_eq!(
+            failure.map(Failure::reason),
+            Some(Reason::BadMac),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
+fn another_salt_is_a_bad_mac_and_looks_like_every_failure() {
+    let context = context(HandshakeKind::Group);
+    let failure = run(
+        &context,
+        &context,
+        (b"salt", b"tlas"),
+        (b"ask", b"yes"),
+        |_, _| {},
+    )
+    .err()
+    .unwrap();
+    assert_eq!(failure.refusal(), RefusalReason::BadMac);
+    assert_eq!(failure.to_string(), "pairing failed");
+    let other = answer_m1(&[], &context).err().unwrap();
+    assert_eq!(other.refusal(), RefusalReason::Malformed);
+    assert_eq!(other.to_string(), failure.to_string());
+}
+
+/// A sealed message of one direction, counter or transcript is none of another.
+#[test]
+fn nothing_sealed_can_be_reflected_or_moved() {
+    let own = x25519_dalek::StaticSecret::from([5; 32]);
+    let theirs = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from([6; 32]));
+    let keys = Keys::agree(&own, theirs.as_bytes(), b"salt", &[1; 32]).unwrap();
+    let sealed = keys
+        .seal(Direction::ToResponder, 0, &[2; 32], b"x")
+        .unwrap();
+    assert_eq!(
+        keys.open(Direction::ToResponder, 0, &[2; 32], &sealed)
+            .unwrap(),
+        b"x"
+    );
+    for (direction, counter, transcript) in [
+        (Direction::ToJoiner, 0, [2; 32]),
+        (Direction::ToResponder, 1, [2; 32]),
+        (Direction::ToResponder, 0, [3; 32]),
+    ] {
+        let failure = keys.open(direction, counter, &transcript, &sealed).err();
+        assert_eq!(failure.map(Failure::reason), Some(Reason::BadSeal));
+    }
+    assert_ne!(
+        keys.confirm(Role::Joiner, &[1; 32]),
+        keys.confirm(Role::Responder, &[1; 32])
+    );
+}
+
+#[test]
+fn what_does_not_fit_the_padding_is_refused() {
+    let context = context(HandshakeKind::Group);
+    let most = vec![7; MAX_PLAIN];
+    let run_with = |plain: &[u8]| {
+        run(
+            &context,
+            &context,
+            (b"salt", b"salt"),
+            (plain, plain),
+            |_, _| {},
+        )
+    };
+    assert_eq!(run_with(&most).unwrap().request, most);
+    let failure = run_with(&[7; MAX_PLAIN + 1]).err();
+    assert_eq!(failure.map(Failure::reason), Some(Reason::TooLong));
+}
+
+proptest! {
+    #[test]
+    fn any_plain_text_comes_through(ask in vec(any::<u8>(), 0..=MAX_PLAIN), answer in vec(any::<u8>(), 0..=MAX_PLAIN)) {
+        let context = context(HandshakeKind::Group);
+        let run = run(&context, &context, (b"salt", b"salt"), (&ask, &answer), |_, _| {}).unwrap();
+        prop_assert_eq!((run.request, run.response), (ask, answer));
+        let lengths = run.frames.map(|frame| frame.len());
+        prop_assert_eq!(lengths, [M1_LENGTH, M2_LENGTH, M3_LENGTH, M4_LENGTH, M5_LENGTH]);
+    }
+
+    #[test]
+    fn no_bytes_make_a_side_panic(bytes in vec(any::<u8>(), 0..1200)) {
+        let context = context(HandshakeKind::Group);
+        let _ = M1::parse(&bytes);
+        let (joining, m1) = Joiner::start(context.clone(), &Secret::new(JOINER_SEED));
+        let (answering, m2) = answer_m1(&m1, &context).unwrap();
+        prop_assert!(answering.on_m3(&bytes, b"salt").is_err());
+        let (waiting, _) = joining.on_m2(&m2, b"salt", b"ask").unwrap();
+        prop_assert!(waiting.on_m4(&bytes).is_err());
+    }
+}
