@@ -3,7 +3,7 @@
 //! these are arguments, or something else does it.
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Ident, Item, ItemFn, ItemMod};
+use syn::{Attribute, Ident, ItemFn, ItemMod};
 
 use crate::sources::{Source, sources};
 
@@ -110,13 +110,15 @@ struct Words {
 }
 
 impl<'ast> Visit<'ast> for Words {
-    fn visit_item(&mut self, item: &'ast Item) {
-        let attributes: &[Attribute] = match item {
-            Item::Mod(ItemMod { attrs, .. }) | Item::Fn(ItemFn { attrs, .. }) => attrs,
-            _ => &[],
-        };
-        if !attributes.iter().any(is_test) {
-            visit::visit_item(self, item);
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        if !module.attrs.iter().any(is_test) {
+            visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        if !function.attrs.iter().any(is_test) {
+            visit::visit_item_fn(self, function);
         }
     }
 
