@@ -5,6 +5,7 @@
 //! what needs the leader on to it. The API server is the only store.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
+pub mod admission;
 pub mod clock;
 pub mod conditions;
 pub mod config;
@@ -18,4 +19,5 @@ pub mod keys;
 pub mod leader;
 pub mod metrics;
 pub mod shutdown;
+pub mod tls;
 pub mod watches;
