@@ -1,1 +1,446 @@
+//! Every row of the table of grades.
 
+use std::net::SocketAddr;
+
+use super::*;
+use crate::prober::Answer;
+
+const V4: &str = "10.0.0.9";
+const V6: &str = "2a00::9";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn world(scope: Scope) -> World {
+    let internal = ["10.0.0.0/8", "100.64.0.0/10", "fc00::/7"];
+    World {
+        scope,
+        internal: internal.map(|range| range.parse().unwrap()).to_vec(),
+    }
+}
+
+/// A machine with these addresses in scope Internal, connected to nothing.
+fn facts(interfaces: &[&str]) -> Facts {
+    Facts {
+        world: world(Scope::Internal),
+        in_pod: true,
+        interfaces: interfaces.iter().map(|text| ip(text)).collect(),
+        route: None,
+        links: Vec::new(),
+        measurement: Measurement::default(),
+    }
+}
+
+fn link(version: IpVersion, transport: Transport) -> Vec<Link> {
+    vec![Link { version, transport }]
+}
+
+/// Two ports of one relay saw these addresses, twice; the socket's port is 5000.
+fn seen(server: &str, mapped: [&str; 2], filtering: Filtering) -> Seen {
+    let ports = [3478, 3479].map(|port| SocketAddr::new(ip(server), port));
+    let answer = |at: usize| Answer {
+        server: ports[at],
+        mapped: mapped[at].parse().unwrap(),
+    };
+    let round = vec![answer(0), answer(1)];
+    Seen {
+        local_port: Some(5000),
+        rounds: [round.clone(), round],
+        filtering,
+    }
+}
+
+fn v4(mapped: [&str; 2], filtering: Filtering) -> Facts {
+    let measurement = Measurement {
+        v4: seen("10.0.0.1", mapped, filtering),
+        v6: Seen::default(),
+    };
+    Facts {
+        measurement,
+        ..facts(&[V4])
+    }
+}
+
+fn v6(mapped: [&str; 2], filtering: Filtering) -> Facts {
+    let measurement = Measurement {
+        v4: Seen::default(),
+        v6: seen("2a00::1", mapped, filtering),
+    };
+    Facts {
+        measurement,
+        ..facts(&[V6])
+    }
+}
+
+fn silent_v4(links: Vec<Link>) -> Facts {
+    let asked = Seen {
+        local_port: Some(5000),
+        ..Seen::default()
+    };
+    let measurement = Measurement {
+        v4: asked,
+        v6: Seen::default(),
+    };
+    Facts {
+        measurement,
+        links,
+        ..facts(&[V4])
+    }
+}
+
+const NO_NAT: [&str; 2] = ["10.0.0.9:5000", "10.0.0.9:5000"];
+const NO_NAT_V6: [&str; 2] = ["[2a00::9]:5000", "[2a00::9]:5000"];
+const NAT66: [&str; 2] = ["[2a00::77]:5000", "[2a00::77]:5000"];
+const SAME: [&str; 2] = ["10.7.7.7:777", "10.7.7.7:777"];
+const DIFFERS: [&str; 2] = ["10.7.7.7:777", "10.7.7.7:778"];
+
+#[test]
+fn every_row() {
+    use Confidence::{Claimed, Measured, Verified};
+    use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Unknown};
+    let tcp = || link(IpVersion::V4, Transport::Tcp);
+    let quic = || link(IpVersion::V4, Transport::Quic);
+    let internet = |facts: Facts| Facts {
+        world: world(Scope::Internet),
+        ..facts
+    };
+    let carrier = |facts: Facts| Facts {
+        in_pod: false,
+        route: Some(ip("100.64.0.2")),
+        ..internet(facts)
+    };
+    for (row, facts, grade, confidence, first) in [
+        (
+            "A: public IPv6, probed",
+            v6(NO_NAT_V6, EndpointIndependent),
+            Grade::A,
+            Verified,
+            Evidence::Ipv6ProbeOk,
+        ),
+        (
+            "B: IPv6 behind NAT66, probed",
+            v6(NAT66, EndpointIndependent),
+            Grade::B,
+            Verified,
+            Evidence::Ipv6ProbeOk,
+        ),
+        (
+            "B: IPv4 without NAT, probed",
+            v4(NO_NAT, EndpointIndependent),
+            Grade::B,
+            Verified,
+            Evidence::Ipv4ProbeOk,
+        ),
+        (
+            "B: full cone",
+            v4(SAME, EndpointIndependent),
+            Grade::B,
+            Verified,
+            Evidence::Ipv4ProbeOk,
+        ),
+        (
+            "B: address-restricted",
+            v4(SAME, AddressDependent),
+            Grade::B,
+            Measured,
+            Evidence::FilteringAddress,
+        ),
+        (
+            "C: port-restricted",
+            v4(SAME, AddressAndPortDependent),
+            Grade::C,
+            Measured,
+            Evidence::FilteringPort,
+        ),
+        (
+            "C: public behind a firewall",
+            v4(NO_NAT, AddressAndPortDependent),
+            Grade::C,
+            Measured,
+            Evidence::FilteringPort,
+        ),
+        (
+            "C: IPv6 firewall",
+            v6(NO_NAT_V6, AddressAndPortDependent),
+            Grade::C,
+            Measured,
+            Evidence::FilteringPort,
+        ),
+        (
+            "C: one mapping, filtering unknown",
+            v4(SAME, Unknown),
+            Grade::C,
+            Measured,
+            Evidence::FilteringUntestable,
+        ),
+        (
+            "C: no NAT, filtering unknown",
+            v4(NO_NAT, Unknown),
+            Grade::C,
+            Measured,
+            Evidence::FilteringUntestable,
+        ),
+        (
+            "C: IPv6, filtering unknown",
+            v6(NO_NAT_V6, Unknown),
+            Grade::C,
+            Measured,
+            Evidence::FilteringUntestable,
+        ),
+        (
+            "C: IPv6 claimed",
+            Facts {
+                links: tcp(),
+                ..facts(&[V6])
+            },
+            Grade::C,
+            Claimed,
+            Evidence::Ipv6Unconfirmed,
+        ),
+        (
+            "C: nobody outside",
+            internet(Facts {
+                links: tcp(),
+                ..facts(&[V4])
+            }),
+            Grade::C,
+            Claimed,
+            Evidence::NoOutsideVantage,
+        ),
+        (
+            "D: symmetric",
+            v4(DIFFERS, Unknown),
+            Grade::D,
+            Measured,
+            Evidence::MappingDiffers,
+        ),
+        (
+            "D: symmetric, whatever comes in",
+            v4(DIFFERS, EndpointIndependent),
+            Grade::D,
+            Measured,
+            Evidence::MappingDiffers,
+        ),
+        (
+            "D: carrier",
+            carrier(v4(SAME, EndpointIndependent)),
+            Grade::D,
+            Measured,
+            Evidence::CgnatLocalAddress,
+        ),
+        (
+            "D: carrier, nobody outside",
+            carrier(Facts {
+                links: tcp(),
+                ..facts(&[V4])
+            }),
+            Grade::D,
+            Measured,
+            Evidence::CgnatLocalAddress,
+        ),
+        (
+            "D: UDP blocked",
+            silent_v4(tcp()),
+            Grade::D,
+            Measured,
+            Evidence::UdpBlocked,
+        ),
+        (
+            "D: STUN silent, UDP not",
+            silent_v4(quic()),
+            Grade::D,
+            Claimed,
+            Evidence::MappingUnknown,
+        ),
+        (
+            "F: nothing answers",
+            silent_v4(Vec::new()),
+            Grade::F,
+            Measured,
+            Evidence::NothingAnswers,
+        ),
+        (
+            "F: nobody to ask",
+            facts(&[V4]),
+            Grade::F,
+            Measured,
+            Evidence::NothingAnswers,
+        ),
+        (
+            "F: IPv6 alone claims nothing",
+            facts(&[V6]),
+            Grade::F,
+            Measured,
+            Evidence::NothingAnswers,
+        ),
+        (
+            "F: no address",
+            facts(&[]),
+            Grade::F,
+            Measured,
+            Evidence::NoAddress,
+        ),
+        (
+            "F: loopback is no interface",
+            facts(&["127.0.0.1", "::1", "fe80::1"]),
+            Grade::F,
+            Measured,
+            Evidence::NoAddress,
+        ),
+    ] {
+        let assessment = assess(&facts);
+        assert_eq!(
+            (
+                assessment.grade,
+                assessment.confidence,
+                assessment.evidence[0]
+            ),
+            (grade, confidence, first),
+            "{row}"
+        );
+        assert_eq!(assessment.scope, facts.world.scope, "{row}");
+        let reason = &assessment.reason;
+        assert!(
+            reason.ends_with('.') && reason.len() < 128 && !reason.contains("; ;"),
+            "{row}: {reason}"
+        );
+    }
+}
+
+#[test]
+fn a_single_answer_claims_no_mapping() {
+    let mut facts = v4(SAME, Filtering::Unknown);
+    for round in &mut facts.measurement.v4.rounds {
+        round.truncate(1);
+    }
+    let assessment = assess(&facts);
+    assert_eq!(
+        (assessment.grade, assessment.confidence),
+        (Grade::D, Confidence::Claimed)
+    );
+    assert_eq!(assessment.evidence[0], Evidence::MappingUnknown);
+}
+
+#[test]
+fn the_better_version_counts_and_the_surer_of_equals() {
+    let both = |four: Seen, six: Seen| Facts {
+        measurement: Measurement { v4: four, v6: six },
+        ..facts(&[V4, V6])
+    };
+    let four = |filtering| seen("10.0.0.1", SAME, filtering);
+    let six = |filtering| seen("2a00::1", NO_NAT_V6, filtering);
+    let best = |facts: &Facts| {
+        let assessment = assess(facts);
+        (assessment.grade, assessment.version.unwrap())
+    };
+    let a = both(
+        four(Filtering::EndpointIndependent),
+        six(Filtering::EndpointIndependent),
+    );
+    assert_eq!(best(&a), (Grade::A, IpVersion::V6));
+    let b = both(
+        four(Filtering::EndpointIndependent),
+        six(Filtering::Unknown),
+    );
+    assert_eq!(best(&b), (Grade::B, IpVersion::V4));
+    let c = both(four(Filtering::Unknown), Seen::default());
+    assert_eq!(
+        best(&c),
+        (Grade::C, IpVersion::V4),
+        "measured before claimed"
+    );
+    let blocked = Facts {
+        links: link(IpVersion::V4, Transport::Tcp),
+        ..both(
+            silent_v4(Vec::new()).measurement.v4,
+            six(Filtering::Unknown),
+        )
+    };
+    assert_eq!(best(&blocked), (Grade::C, IpVersion::V6));
+}
+
+#[test]
+fn pods_in_the_carriers_range_are_no_evidence() {
+    let pod = Facts {
+        route: Some(ip("100.64.3.4")),
+        ..v4(SAME, Filtering::Unknown)
+    };
+    assert_eq!(assess(&pod).grade, Grade::C);
+    let internet = Facts {
+        world: world(Scope::Internet),
+        ..pod.clone()
+    };
+    assert_eq!(assess(&internet).grade, Grade::C, "in a pod never");
+    let laptop_inside = Facts {
+        in_pod: false,
+        ..pod
+    };
+    assert_eq!(
+        assess(&laptop_inside).grade,
+        Grade::C,
+        "in scope Internal it is an address like others"
+    );
+}
+
+#[test]
+fn a_link_of_the_other_version_is_none_of_this_one() {
+    let over_v6 = Facts {
+        links: link(IpVersion::V6, Transport::Tcp),
+        ..silent_v4(Vec::new())
+    };
+    assert_eq!(assess(&over_v6).grade, Grade::F);
+}
+
+#[test]
+fn public_addresses_are_those_in_scope() {
+    assert_eq!(
+        assess(&v4(SAME, Filtering::Unknown)).public_addresses,
+        [ip("10.7.7.7")]
+    );
+    let internet = Facts {
+        world: world(Scope::Internet),
+        ..v4(SAME, Filtering::Unknown)
+    };
+    assert!(assess(&internet).public_addresses.is_empty());
+    let both = Facts {
+        measurement: Measurement {
+            v4: seen("10.0.0.1", SAME, Filtering::Unknown),
+            v6: seen("2a00::1", NO_NAT_V6, Filtering::Unknown),
+        },
+        ..facts(&[V4, V6])
+    };
+    assert_eq!(assess(&both).public_addresses, [ip("10.7.7.7"), ip(V6)]);
+}
+
+#[test]
+fn one_relay_and_the_ports_are_said() {
+    let assessment = assess(&v4(SAME, Filtering::Unknown));
+    let expected = [
+        Evidence::FilteringUntestable,
+        Evidence::MappingSame,
+        Evidence::OneRelay,
+    ];
+    assert_eq!(assessment.evidence, expected);
+    let assessment = assess(&v4(NO_NAT, Filtering::Unknown));
+    assert_eq!(
+        assessment.evidence,
+        [Evidence::FilteringUntestable, Evidence::NoNat]
+    );
+    assert_eq!(
+        assessment.reason,
+        "There is no NAT; which packets come in could not be tested."
+    );
+}
+
+#[test]
+fn an_assessment_is_a_report() {
+    let assessment = assess(&v4(SAME, Filtering::Unknown));
+    let report = assessment.report(Path::Relayed, Vec::new(), 1_790_000_000, "0.1.0");
+    let json = report.to_json().unwrap();
+    assert_eq!(Report::from_json(json.as_bytes()).unwrap(), report);
+    assert_eq!(
+        (report.grade, report.nat_type),
+        (Grade::C, NatType::EndpointIndependent)
+    );
+}

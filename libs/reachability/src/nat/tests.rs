@@ -1,1 +1,174 @@
+use super::*;
 
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Answers as `server=mapped`; the socket's port is 5000, the machine is 10.0.0.9.
+fn seen(rounds: [&[&str]; 2]) -> Seen {
+    let answer = |text: &&str| {
+        let (server, mapped) = text.split_once('=').unwrap();
+        Answer {
+            server: at(server),
+            mapped: at(mapped),
+        }
+    };
+    let rounds = rounds.map(|round| round.iter().map(answer).collect());
+    Seen {
+        local_port: Some(5000),
+        rounds,
+        ..Seen::default()
+    }
+}
+
+fn of(rounds: [&[&str]; 2]) -> (Mapping, Vec<Evidence>) {
+    let nat = classify(&seen(rounds), &[at("10.0.0.9:1").ip()]);
+    (nat.mapping, nat.evidence)
+}
+
+fn twice(round: &[&str]) -> (Mapping, Vec<Evidence>) {
+    of([round, round])
+}
+
+#[test]
+fn mapping_table() {
+    use Evidence::{MappingDiffers, MappingSame, MappingUnknown, NoNat, OneRelay, PortPreserved};
+    // One relay: two of its ports can tell port-dependent or not.
+    let local = ["1.0.0.1:3478=10.0.0.9:5000", "1.0.0.1:3479=10.0.0.9:5000"];
+    assert_eq!(twice(&local), (Mapping::None, vec![NoNat]));
+    assert_eq!(
+        twice(&local[..1]),
+        (Mapping::None, vec![NoNat]),
+        "one answer is enough to see that there is no NAT"
+    );
+    let kept = ["1.0.0.1:3478=9.9.9.9:5000", "1.0.0.1:3479=9.9.9.9:5000"];
+    assert_eq!(
+        twice(&kept),
+        (
+            Mapping::EndpointIndependent,
+            vec![MappingSame, PortPreserved, OneRelay]
+        )
+    );
+    let moved = ["1.0.0.1:3478=9.9.9.9:777", "1.0.0.1:3479=9.9.9.9:777"];
+    assert_eq!(
+        twice(&moved),
+        (Mapping::EndpointIndependent, vec![MappingSame, OneRelay])
+    );
+    let by_port = ["1.0.0.1:3478=9.9.9.9:777", "1.0.0.1:3479=9.9.9.9:778"];
+    assert_eq!(
+        twice(&by_port),
+        (
+            Mapping::AddressAndPortDependent,
+            vec![MappingDiffers, OneRelay]
+        )
+    );
+    assert_eq!(twice(&moved[..1]), (Mapping::Unknown, vec![MappingUnknown]));
+    // Two relays.
+    let same = [
+        "1.0.0.1:3478=9.9.9.9:777",
+        "1.0.0.2:3478=9.9.9.9:777",
+        "1.0.0.2:3479=9.9.9.9:777",
+    ];
+    assert_eq!(
+        twice(&same),
+        (Mapping::EndpointIndependent, vec![MappingSame])
+    );
+    let by_address = [
+        "1.0.0.1:3478=9.9.9.9:777",
+        "1.0.0.2:3478=9.9.9.9:778",
+        "1.0.0.2:3479=9.9.9.9:778",
+    ];
+    assert_eq!(
+        twice(&by_address),
+        (Mapping::AddressDependent, vec![MappingDiffers])
+    );
+    let by_both = [
+        "1.0.0.1:3478=9.9.9.9:777",
+        "1.0.0.2:3478=9.9.9.9:778",
+        "1.0.0.2:3479=9.9.9.9:779",
+    ];
+    assert_eq!(
+        twice(&by_both),
+        (Mapping::AddressAndPortDependent, vec![MappingDiffers])
+    );
+    assert_eq!(
+        twice(&by_address[..2]).0,
+        Mapping::AddressAndPortDependent,
+        "not tested: the worse is assumed"
+    );
+    assert_eq!(twice(&[]), (Mapping::Unknown, vec![]));
+}
+
+#[test]
+fn another_port_of_the_same_address_is_another_mapping() {
+    let pool = ["1.0.0.1:3478=9.9.9.9:777", "1.0.0.2:3478=9.9.9.9:778"];
+    assert_eq!(twice(&pool).1[0], Evidence::MappingDiffers);
+}
+
+#[test]
+fn a_foreign_address_or_port_is_not_local() {
+    let foreign_address = ["1.0.0.1:3478=10.0.0.8:5000", "1.0.0.1:3479=10.0.0.8:5000"];
+    let foreign_port = ["1.0.0.1:3478=10.0.0.9:5001", "1.0.0.1:3479=10.0.0.9:5001"];
+    for answers in [foreign_address, foreign_port] {
+        assert_eq!(twice(&answers).0, Mapping::EndpointIndependent);
+    }
+}
+
+#[test]
+fn rounds_must_agree_or_the_worse_counts() {
+    let same: &[&str] = &["1.0.0.1:3478=9.9.9.9:777", "1.0.0.1:3479=9.9.9.9:777"];
+    let differs: &[&str] = &["1.0.0.1:3478=9.9.9.9:777", "1.0.0.1:3479=9.9.9.9:778"];
+    for rounds in [[same, differs], [differs, same]] {
+        let (mapping, evidence) = of(rounds);
+        assert_eq!(mapping, Mapping::AddressAndPortDependent);
+        assert!(evidence.contains(&Evidence::Unstable));
+    }
+    for rounds in [[same, &[]], [&[], same], [same, &same[..1]]] {
+        let (mapping, evidence) = of(rounds);
+        assert_eq!(mapping, Mapping::EndpointIndependent);
+        assert!(
+            !evidence.contains(&Evidence::Unstable),
+            "a round without enough answers says nothing"
+        );
+    }
+}
+
+#[test]
+fn one_word_for_each_nat() {
+    for (mapping, filtering, word) in [
+        (Mapping::None, Filtering::Unknown, NatType::None),
+        (
+            Mapping::EndpointIndependent,
+            Filtering::EndpointIndependent,
+            NatType::FullCone,
+        ),
+        (
+            Mapping::EndpointIndependent,
+            Filtering::AddressDependent,
+            NatType::AddressRestricted,
+        ),
+        (
+            Mapping::EndpointIndependent,
+            Filtering::AddressAndPortDependent,
+            NatType::PortRestricted,
+        ),
+        (
+            Mapping::EndpointIndependent,
+            Filtering::Unknown,
+            NatType::EndpointIndependent,
+        ),
+        (
+            Mapping::AddressDependent,
+            Filtering::EndpointIndependent,
+            NatType::Symmetric,
+        ),
+        (
+            Mapping::AddressAndPortDependent,
+            Filtering::Unknown,
+            NatType::Symmetric,
+        ),
+        (Mapping::Unknown, Filtering::Unknown, NatType::Unknown),
+    ] {
+        assert_eq!(nat_type(mapping, filtering), word);
+    }
+}
