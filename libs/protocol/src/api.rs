@@ -2,8 +2,12 @@
 //! shown to people, times Unix seconds.
 
 mod relay_signature;
+#[cfg(test)]
+mod tests;
 
 pub use relay_signature::{InvalidRelaySignature, RelaySignature};
+
+use std::fmt;
 
 use multiaddr::Multiaddr;
 use serde::{Deserialize, Serialize};
@@ -15,7 +19,6 @@ use crate::record::Signed;
 use crate::report::Report;
 use crate::secret::SecretText;
 use crate::{PeerId, UnixTime};
-use std::fmt;
 
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;

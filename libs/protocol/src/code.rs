@@ -1,5 +1,8 @@
 //! Codes: what a person holds. `peerup1-` and base32 of payload ‖ checksum.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use data_encoding::BASE32_NOPAD;

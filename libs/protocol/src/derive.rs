@@ -113,3 +113,49 @@ fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
     head.copy_from_slice(&bytes[..N]);
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::peer_id;
+
+    fn peer(byte: u8) -> PeerId {
+        peer_id(&SigningKey::from_bytes(&[byte; 32]).verifying_key())
+    }
+
+    #[test]
+    fn everything_that_goes_in_matters() {
+        let (a, b) = (NetworkSeed::new([1; 32]), NetworkSeed::new([2; 32]));
+        let (n, m) = (NetworkId([1; 16]), NetworkId([2; 16]));
+        let of = |seed, net, who: u8, window| attested(seed, net, &peer(who), window);
+        let base = of(&a, &n, 3, 7);
+        for other in [
+            of(&b, &n, 3, 7),
+            of(&a, &m, 3, 7),
+            of(&a, &n, 4, 7),
+            of(&a, &n, 3, 8),
+        ] {
+            assert!(other.0 != base.0 && other.1 != base.1);
+        }
+        assert_ne!(
+            slot_secret(&a, &n, "u", Slot(1)),
+            slot_secret(&a, &n, "u", Slot(2))
+        );
+        assert_ne!(
+            slot_secret(&a, &n, "u", Slot(1)),
+            slot_secret(&a, &n, "v", Slot(1))
+        );
+        assert_ne!(group_of(&a, &n, "u"), group_of(&a, &m, "u"));
+        assert_ne!(relay_seed(&a, &n, 0), relay_seed(&a, &n, 1));
+    }
+
+    #[test]
+    fn windows_are_minutes() {
+        assert_eq!(
+            [attest_window(0), attest_window(59), attest_window(60)],
+            [0, 0, 1]
+        );
+        assert_eq!(attest_not_after(1), 180);
+        assert_eq!(attest_not_after(u64::MAX), u64::MAX);
+    }
+}

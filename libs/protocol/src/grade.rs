@@ -222,3 +222,27 @@ words! {
         Ipv6Unconfirmed = "ipv6-unconfirmed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_better_grade_is_the_greater() {
+        let scores: Vec<_> = Grade::ALL.iter().map(|grade| grade.score()).collect();
+        assert_eq!(scores, [4, 3, 2, 1, 0]);
+        assert!(Grade::ALL.windows(2).all(|pair| pair[0] > pair[1]));
+    }
+
+    #[test]
+    fn words_are_one_in_json_and_text() {
+        for evidence in Evidence::ALL {
+            assert_eq!(serde_json::to_value(evidence).unwrap(), evidence.as_str());
+            assert_eq!(Evidence::from_word(evidence.as_str()), Some(*evidence));
+        }
+        for grade in Grade::ALL {
+            assert_eq!(serde_json::to_value(grade).unwrap(), grade.as_str());
+        }
+        assert_eq!(Evidence::from_word("nonsense"), None);
+    }
+}

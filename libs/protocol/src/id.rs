@@ -320,3 +320,143 @@ pub fn verifying_key(peer: &PeerId) -> Result<VerifyingKey, DecodeError> {
     let key = VerifyingKey::from_bytes(&key).map_err(|_| error())?;
     if key.is_weak() { Err(error()) } else { Ok(key) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::SigningKey;
+
+    #[test]
+    fn hex_ids_read_what_they_show() {
+        let net = NetworkId([0xAB; 16]);
+        assert_eq!(net.to_string(), "ab".repeat(16));
+        assert_eq!(net.to_string().parse(), Ok(net));
+        assert_eq!("AB".repeat(16).parse(), Ok(net));
+        assert_eq!(
+            serde_json::to_string(&GroupId([1; 8])).unwrap(),
+            "\"0101010101010101\""
+        );
+        for bad in [
+            "",
+            "ab",
+            &"ab".repeat(15),
+            &"ab".repeat(17),
+            &"xy".repeat(16),
+        ] {
+            assert!(bad.parse::<NetworkId>().is_err(), "{bad}");
+        }
+        assert_eq!(Serial(41).to_string(), "0000000000000029");
+        assert_eq!("0000000000000029".parse(), Ok(Serial(41)));
+        for bad in ["29", "", "+000000000000029", "00000000000000291"] {
+            assert!(bad.parse::<Serial>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_keep_the_rule() {
+        let longest = "a".repeat(63);
+        for good in ["a", "0", "web-0", "a--b", longest.as_str()] {
+            assert_eq!(DhtNamespace::parse(good).unwrap().as_str(), good);
+            assert_eq!(
+                PeerName::from_bytes(good.as_bytes()).unwrap().as_str(),
+                good
+            );
+        }
+        let longer = "a".repeat(64);
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a_b",
+            "a\0",
+            "ä",
+            "\u{202e}a",
+            " a",
+            longer.as_str(),
+        ] {
+            assert!(
+                DhtNamespace::parse(bad).is_err() && PeerName::parse(bad).is_err(),
+                "{bad:?}"
+            );
+            assert!(
+                serde_json::from_value::<PeerName>(bad.into()).is_err(),
+                "{bad:?}"
+            );
+        }
+        assert!(PeerName::from_bytes(&[0xff]).is_err());
+    }
+
+    #[test]
+    fn errors_cut_what_came() {
+        let error = PeerName::parse(&"A".repeat(5000)).unwrap_err();
+        assert_eq!(error.got.len(), 80);
+        assert!(
+            error
+                .to_string()
+                .starts_with("a peer's name must be 1 to 63 lower-case")
+        );
+    }
+
+    #[test]
+    fn requested_names_leave_room_for_a_number() {
+        assert!(
+            PeerName::parse(&"a".repeat(59))
+                .unwrap()
+                .check_request()
+                .is_ok()
+        );
+        assert!(
+            PeerName::parse(&"a".repeat(60))
+                .unwrap()
+                .check_request()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn answers_are_the_name_or_numbered() {
+        let asked = PeerName::parse("web").unwrap();
+        let answers = |granted: &str| PeerName::parse(granted).unwrap().answers(&asked);
+        assert!(answers("web") && answers("web-2") && answers("web-10") && answers("web-999"));
+        for other in [
+            "web-1",
+            "web-0",
+            "web-02",
+            "web-x",
+            "web2",
+            "webs-2",
+            "we",
+            "web-2-3",
+            "web-99999",
+        ] {
+            assert!(!answers(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn weak_and_foreign_keys_are_no_peers() {
+        let mut small_order = peer_id(&SigningKey::from_bytes(&[1; 32]).verifying_key()).to_bytes();
+        small_order[6..].fill(0);
+        let weak = PeerId::from_bytes(&small_order).unwrap();
+        assert!(verifying_key(&weak).is_err());
+        let sha256 = PeerId::from_bytes(&[&[0x12, 0x20], [7; 32].as_slice()].concat()).unwrap();
+        assert!(verifying_key(&sha256).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn peers_and_keys_are_one(seed: [u8; 32]) {
+            let key = SigningKey::from_bytes(&seed).verifying_key();
+            prop_assert_eq!(verifying_key(&peer_id(&key)), Ok(key));
+        }
+
+        #[test]
+        fn parsing_is_total(text in "\\PC{0,80}") {
+            let _ = (text.parse::<NetworkId>(), text.parse::<Serial>(), DhtNamespace::parse(&text));
+        }
+    }
+}

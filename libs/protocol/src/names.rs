@@ -59,3 +59,21 @@ impl ProtocolNames {
 fn protocol(scope: &str, name: &str) -> String {
     format!("/peerup/{scope}/{name}/1.0.0")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_learn_the_namespace() {
+        let names = ProtocolNames::new(&NetworkId([1; 16]), &DhtNamespace::parse("crew").unwrap());
+        let tag = NetworkId([1; 16]).tag();
+        assert_eq!(tag.len(), 16);
+        assert_eq!(names.member(), format!("/peerup/{tag}/member/1.0.0"));
+        assert_eq!(names.pair(), format!("/peerup/{tag}/pair/1.0.0"));
+        let admitted = [names.kad(), names.roster(), names.report(), names.probe()];
+        let expected =
+            ["kad", "roster", "report", "probe"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
+        assert_eq!(admitted, expected);
+    }
+}

@@ -4,6 +4,8 @@
 mod member;
 mod network;
 mod revocations;
+#[cfg(test)]
+mod tests;
 
 pub use member::{MAX_SUBJECT, MemberRecord, Method};
 pub use network::{

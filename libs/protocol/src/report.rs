@@ -1,6 +1,9 @@
 //! What a peer says about itself: the JSON of reports. Bounded by construction:
 //! reading refuses what is too long.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};

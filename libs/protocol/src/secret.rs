@@ -93,3 +93,48 @@ impl fmt::Debug for SecretText {
         f.write_str("[redacted]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_show_nothing() {
+        let secret = CodeSecret::new(*b"0123456789abcdef");
+        let text = SecretText::new("peerup1-abc".to_owned());
+        assert_eq!(format!("{secret:?} {text:?}"), "[redacted] [redacted]");
+        assert_eq!(secret.expose(), b"0123456789abcdef");
+        assert_eq!(text.expose(), "peerup1-abc");
+    }
+
+    #[test]
+    fn equality_looks_at_every_byte() {
+        let base = [7; 16];
+        for at in 0..16 {
+            let mut other = base;
+            other[at] ^= 1;
+            assert_ne!(CodeSecret::new(base), CodeSecret::new(other));
+        }
+        assert_eq!(CodeSecret::new(base), CodeSecret::new(base));
+        assert_ne!(
+            SecretText::new("a".to_owned()),
+            SecretText::new("ab".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_the_right_length_is_a_secret() {
+        assert!(CodeSecret::from_slice(&[1; 16]).is_some());
+        assert!(
+            CodeSecret::from_slice(&[1; 15]).is_none()
+                && CodeSecret::from_slice(&[1; 17]).is_none()
+        );
+    }
+
+    #[test]
+    fn zeroizing_leaves_zeros() {
+        let mut secret = CodeSecret::new([7; 16]);
+        secret.zeroize();
+        assert_eq!(secret.expose(), &[0; 16]);
+    }
+}

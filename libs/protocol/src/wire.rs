@@ -281,3 +281,83 @@ pub(crate) fn address_from_bytes(bytes: &[u8]) -> Result<Multiaddr, DecodeError>
     Multiaddr::try_from(bytes.to_vec())
         .map_err(|_| DecodeError::invalid("an address", "be a multiaddr"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(a: u8, b: u16, c: u32, d: u64, e in vec(any::<u8>(), 0..300), f in vec(any::<u8>(), 0..=255)) {
+            let bytes = Writer::new().u8(a).u16(b).u32(c).u64(d).lp(&e).lp8(&f).into_vec();
+            let mut r = Reader::new(&bytes);
+            prop_assert_eq!((r.u8(), r.u16(), r.u32(), r.u64()), (Ok(a), Ok(b), Ok(c), Ok(d)));
+            prop_assert_eq!((r.lp(300), r.lp8(255)), (Ok(e.as_slice()), Ok(f.as_slice())));
+            prop_assert_eq!(r.finish(), Ok(()));
+        }
+
+        #[test]
+        fn every_cut_is_an_error(value in vec(any::<u8>(), 0..50), cut: prop::sample::Index) {
+            let bytes = Writer::new().lp(&value).into_vec();
+            let cut = cut.index(bytes.len());
+            prop_assert_eq!(Reader::new(&bytes[..cut]).lp(50), Err(DecodeError::Truncated));
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_bytes_are_looked_for() {
+        let bytes = Writer::new().u32(u32::MAX).into_vec();
+        let too_long = DecodeError::TooLong {
+            max: 10,
+            got: u32::MAX as usize,
+        };
+        assert_eq!(Reader::new(&bytes).lp(10), Err(too_long));
+        assert_eq!(
+            Reader::new(&[11]).lp8(10),
+            Err(DecodeError::TooLong { max: 10, got: 11 })
+        );
+        assert_eq!(
+            Reader::new(&[0, 11]).count(10),
+            Err(DecodeError::TooLong { max: 10, got: 11 })
+        );
+    }
+
+    #[test]
+    fn text_is_printable_ascii() {
+        let read = |text: &str| {
+            Reader::new(&Writer::new().lp(text).into_vec())
+                .text("a name", 20)
+                .is_ok()
+        };
+        assert!(read("") && read("a b~"));
+        for bad in ["a\0b", "a\nb", "\u{7f}", "ä", "\u{202e}abc"] {
+            assert!(!read(bad), "{bad:?}");
+        }
+        let not_utf8 = Writer::new().lp([0xff]).into_vec();
+        assert!(Reader::new(&not_utf8).text("a name", 20).is_err());
+    }
+
+    #[test]
+    fn only_ed25519_peers_are_read() {
+        let read = |bytes: &[u8]| Reader::new(&Writer::new().lp(bytes).into_vec()).peer();
+        let good = crate::id::peer_id(&crate::SigningKey::from_bytes(&[3; 32]).verifying_key());
+        assert_eq!(read(&good.to_bytes()), Ok(good));
+        let mut other_kind = good.to_bytes();
+        other_kind[3] = 2;
+        let sha256 = [&[0x12, 0x20], [7; 32].as_slice()].concat();
+        for bad in [other_kind.as_slice(), &sha256, &good.to_bytes()[..37], &[]] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn signatures_have_64_bytes() {
+        let read =
+            |length: usize| Reader::new(&Writer::new().lp(vec![1; length]).into_vec()).signature();
+        assert_eq!(read(64), Ok([1; 64]));
+        assert!(read(0).is_err() && read(63).is_err() && read(65).is_err());
+    }
+}
