@@ -6,4 +6,5 @@
 pub mod crds;
 pub mod light;
 pub mod programs;
+pub mod tools;
 pub mod wait;

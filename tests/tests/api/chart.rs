@@ -1,0 +1,52 @@
+//! The Helm chart: what it renders, that the API server takes it, and its alerts.
+
+mod alerts;
+mod install;
+mod policies;
+mod render;
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use peerup_tests::tools::{self, run};
+use serde_json::Value;
+
+/// The chart, from the top of the repository.
+const CHART: &str = "charts/peerup";
+/// Kinds of prometheus-operator, which `helm template` otherwise takes for absent.
+const MONITORING: [&str; 3] = ["PodMonitor", "PrometheusRule", "ServiceMonitor"];
+
+/// What `helm template` prints for a release `peerup` in `peerup-system` with more arguments.
+fn template(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(tools::helm()?);
+    command.args(["template", "peerup", CHART, "--namespace", "peerup-system"]);
+    command.args(["--kube-version", "1.33.0"]).args(arguments);
+    for kind in MONITORING {
+        command.args([
+            "--api-versions",
+            &format!("monitoring.coreos.com/v1/{kind}"),
+        ]);
+    }
+    run(&mut command)
+}
+
+/// The same as objects.
+fn objects(arguments: &[&str]) -> Result<Vec<Value>> {
+    parse(&template(arguments)?)
+}
+
+fn parse(text: &str) -> Result<Vec<Value>> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(text).context("what helm prints")?;
+    Ok(objects
+        .into_iter()
+        .filter(|object| !object.is_null())
+        .collect())
+}
+
+/// The object of that kind and name.
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+    objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .with_context(|| format!("no {kind} {name}"))
+}

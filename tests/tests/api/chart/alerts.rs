@@ -1,0 +1,130 @@
+//! The alerts: promtool's tests, and that everything they name exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use peerup_tests::light::repository;
+use peerup_tests::tools::{promtool, run};
+use serde_json::{Value, json};
+
+use super::{find, objects};
+
+/// The groups of the rendered PrometheusRule.
+fn groups() -> Result<Value> {
+    let objects = objects(&[])?;
+    let groups = &find(&objects, "PrometheusRule", "peerup")?["spec"]["groups"];
+    Ok(json!({ "groups": groups }))
+}
+
+/// All its rules.
+fn rules() -> Result<Vec<Value>> {
+    let groups = groups()?;
+    let groups = groups["groups"].as_array().context("no groups")?;
+    let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+    Ok(rules.flatten().cloned().collect())
+}
+
+#[test]
+fn they_fire_and_stay_silent_as_promtool_is_told() -> Result<()> {
+    let directory = std::env::temp_dir().join(format!("peerup-alerts-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("rules.yaml"), groups()?.to_string())?;
+    fs::write(directory.join("alerts.yaml"), include_str!("alerts.yaml"))?;
+    let promtool = promtool()?;
+    let checked = run(Command::new(&promtool)
+        .args(["check", "rules"])
+        .arg(directory.join("rules.yaml")));
+    let tested = run(Command::new(&promtool)
+        .args(["test", "rules"])
+        .arg(directory.join("alerts.yaml")));
+    fs::remove_dir_all(&directory)?;
+    checked?;
+    tested?;
+    Ok(())
+}
+
+#[test]
+fn each_is_tested_has_a_runbook_and_a_time() -> Result<()> {
+    let tests = include_str!("alerts.yaml");
+    let mut names = BTreeSet::new();
+    for rule in rules()? {
+        let name = rule["alert"]
+            .as_str()
+            .context("a rule has no name")?
+            .to_owned();
+        ensure!(
+            tests.contains(&format!("alertname: {name}")),
+            "promtool's tests leave out {name}"
+        );
+        let runbook = repository().join(format!("docs/runbooks/{name}.md"));
+        let text =
+            fs::read_to_string(&runbook).with_context(|| format!("read {}", runbook.display()))?;
+        ensure!(
+            text.starts_with(&format!("# {name}\n")),
+            "{} is about something else",
+            runbook.display()
+        );
+        let url = &rule["annotations"]["runbook_url"];
+        ensure!(url == &format!("docs/runbooks/{name}.md"), "{name}: {url}");
+        ensure!(rule["for"].is_string(), "{name} has no time");
+        names.insert(name);
+    }
+    let values: Value = serde_saphyr::from_str(&fs::read_to_string(
+        repository().join("charts/peerup/values.yaml"),
+    )?)?;
+    let times = values["monitoring"]["prometheusRule"]["for"]
+        .as_object()
+        .context("no times")?;
+    let times: BTreeSet<_> = times.keys().cloned().collect();
+    ensure!(
+        times == names,
+        "values.yaml has times of {times:?}, the alerts are {names:?}"
+    );
+    let runbooks = fs::read_dir(repository().join("docs/runbooks"))?.count();
+    ensure!(
+        runbooks == names.len(),
+        "{runbooks} runbooks for {} alerts",
+        names.len()
+    );
+    Ok(())
+}
+
+/// Words of a text that may be names of metrics or labels.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// Names of all metrics that our programs register: the texts in their `metrics.rs`, under the prefix that all share.
+fn registered() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for room in ["operator", "relay", "libs/agent"] {
+        let path = repository().join(room).join("src/metrics.rs");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        ensure!(
+            text.contains("new_custom(Some(\"peerup\""),
+            "{} does not set the prefix",
+            path.display()
+        );
+        let quoted = text.split('"').skip(1).step_by(2);
+        names.extend(quoted.map(|name| format!("peerup_{name}")));
+    }
+    Ok(names)
+}
+
+#[test]
+fn they_name_only_metrics_that_exist() -> Result<()> {
+    let registered = registered()?;
+    let mut named = BTreeSet::new();
+    for rule in rules()? {
+        let expression = rule["expr"].as_str().context("a rule has no expression")?;
+        let metrics = words(expression)
+            .filter(|word| word.starts_with("peerup_") && !word.starts_with("peerup_dev_"));
+        named.extend(metrics.map(str::to_owned));
+    }
+    ensure!(named.len() > 8, "too few: {named:?}");
+    let unknown: Vec<_> = named.difference(&registered).collect();
+    ensure!(unknown.is_empty(), "no program registers {unknown:?}");
+    Ok(())
+}

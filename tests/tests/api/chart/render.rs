@@ -1,0 +1,299 @@
+//! What the chart renders, and which values it refuses.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::{find, objects, template};
+
+#[test]
+fn twice_is_identical() -> Result<()> {
+    for arguments in [
+        &[][..],
+        &["--set", "operator.replicas=3,watchNamespaces={a,b}"],
+    ] {
+        ensure!(
+            template(arguments)? == template(arguments)?,
+            "{arguments:?}: it renders something random"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ca_is_left_to_the_operator() -> Result<()> {
+    let objects = objects(&[])?;
+    let webhooks = &find(&objects, "MutatingWebhookConfiguration", "peerup-operator")?["webhooks"];
+    ensure!(
+        webhooks
+            .as_array()
+            .is_some_and(|webhooks| webhooks.len() == 2),
+        "{webhooks}"
+    );
+    ensure!(
+        !webhooks.to_string().contains("caBundle"),
+        "it renders a CA: {webhooks}"
+    );
+    ensure!(
+        objects.iter().all(|object| object["kind"] != "Secret"),
+        "it renders a Secret"
+    );
+    Ok(())
+}
+
+#[test]
+fn bad_values_are_refused() -> Result<()> {
+    for (values, words) in [
+        ("webhook.failurePolicy=Fail", "/operator/replicas"),
+        ("webhook.failurePolicy=Sometimes", "/webhook/failurePolicy"),
+        ("operator.replica=2", "replica"),
+        ("clusterName=EU/1", "/clusterName"),
+        ("operator.image.digest=sha256:12", "/operator/image/digest"),
+        ("operator.replicas=0", "/operator/replicas"),
+        (
+            "monitoring.prometheusRule.for.PeerupGradeD=soon",
+            "PeerupGradeD",
+        ),
+        ("watchNamespaces={A}", "/watchNamespaces/0"),
+    ] {
+        match template(&["--set-json=global={}", "--set", values]) {
+            Ok(_) => bail!("{values} must be refused"),
+            Err(error) => ensure!(error.to_string().contains(words), "{values}: {error}"),
+        }
+    }
+    template(&["--set", "webhook.failurePolicy=Fail,operator.replicas=2"])?;
+    Ok(())
+}
+
+#[test]
+fn digests_beat_tags() -> Result<()> {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let values = format!(
+        "operator.image.digest={digest},operator.image.tag=old,sidecar.image.tag=1.2.3,relay.image.registry="
+    );
+    let objects = objects(&["--set", &values])?;
+    let container = &find(&objects, "Deployment", "peerup-operator")?["spec"]["template"]["spec"]["containers"]
+        [0];
+    ensure!(
+        container["image"] == format!("localhost/peerup-operator@{digest}"),
+        "{}",
+        container["image"]
+    );
+    let environment = environment(container);
+    ensure!(
+        environment["PEERUP_SIDECAR_IMAGE"] == "localhost/peerup-sidecar:1.2.3",
+        "{environment:?}"
+    );
+    ensure!(
+        environment["PEERUP_RELAY_IMAGE"] == "peerup-relay:0.1.0",
+        "{environment:?}"
+    );
+    Ok(())
+}
+
+fn environment(container: &Value) -> BTreeMap<String, String> {
+    let variables = container["env"].as_array().into_iter().flatten();
+    variables
+        .filter_map(|variable| {
+            let text = |name: &str| variable[name].as_str().map(str::to_owned);
+            text("name").zip(text("value"))
+        })
+        .collect()
+}
+
+#[test]
+fn several_replicas_spread_and_have_a_budget() -> Result<()> {
+    let one = objects(&[])?;
+    ensure!(
+        one.iter()
+            .all(|object| object["kind"] != "PodDisruptionBudget"),
+        "one replica needs no budget"
+    );
+    let two = objects(&["--set", "operator.replicas=2"])?;
+    find(&two, "PodDisruptionBudget", "peerup-operator")?;
+    let pod = &find(&two, "Deployment", "peerup-operator")?["spec"]["template"]["spec"];
+    ensure!(
+        pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname",
+        "{pod}"
+    );
+    Ok(())
+}
+
+#[test]
+fn definitions_are_kept_and_can_be_left_out() -> Result<()> {
+    let with = objects(&[])?;
+    let definitions: Vec<_> = with
+        .iter()
+        .filter(|object| object["kind"] == "CustomResourceDefinition")
+        .collect();
+    ensure!(definitions.len() == 3, "{} definitions", definitions.len());
+    for definition in definitions {
+        let policy = &definition["metadata"]["annotations"]["helm.sh/resource-policy"];
+        ensure!(
+            policy == "keep",
+            "{}: {policy}",
+            definition["metadata"]["name"]
+        );
+    }
+    let without = objects(&["--set", "crds.install=false"])?;
+    ensure!(
+        without
+            .iter()
+            .all(|object| object["kind"] != "CustomResourceDefinition"),
+        "they are there"
+    );
+    Ok(())
+}
+
+/// `group/resource` → verbs, of all rules of a role.
+fn verbs(role: &Value) -> BTreeMap<String, Vec<String>> {
+    let words = |list: &Value| -> Vec<String> {
+        let words = list
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    };
+    let mut verbs = BTreeMap::<_, Vec<String>>::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        let names = words(&rule["resourceNames"]).join(",");
+        let only = if names.is_empty() {
+            names
+        } else {
+            format!(" {names}")
+        };
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                verbs
+                    .entry(format!("{group}/{resource}{only}"))
+                    .or_default()
+                    .extend(words(&rule["verbs"]));
+            }
+        }
+    }
+    verbs
+}
+
+fn wanted(rows: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect();
+    rows.iter()
+        .map(|(resource, verbs)| ((*resource).to_owned(), words(verbs)))
+        .collect()
+}
+
+const CLUSTER: [(&str, &str); 3] = [
+    ("/namespaces", "get list watch"),
+    ("authentication.k8s.io/tokenreviews", "create"),
+    (
+        "admissionregistration.k8s.io/mutatingwebhookconfigurations peerup-operator",
+        "get patch",
+    ),
+];
+
+const ALL: &str = "get list watch create update patch delete";
+
+const NAMESPACED: [(&str, &str); 20] = [
+    ("peerup.dev/peernetworks", "get list watch update patch"),
+    (
+        "peerup.dev/pairingcodes",
+        "get list watch update patch delete",
+    ),
+    ("peerup.dev/peers", ALL),
+    ("peerup.dev/peernetworks/status", "get update patch"),
+    ("peerup.dev/pairingcodes/status", "get update patch"),
+    ("peerup.dev/peers/status", "get update patch"),
+    ("peerup.dev/peernetworks/finalizers", "update"),
+    ("peerup.dev/pairingcodes/finalizers", "update"),
+    ("peerup.dev/peers/finalizers", "update"),
+    ("/pods", "get list watch"),
+    ("/pods/status", "patch"),
+    ("/events", "create patch"),
+    ("events.k8s.io/events", "create patch"),
+    ("/services", ALL),
+    ("/serviceaccounts", ALL),
+    ("/configmaps", ALL),
+    ("apps/statefulsets", ALL),
+    ("policy/poddisruptionbudgets", ALL),
+    ("networking.k8s.io/networkpolicies", ALL),
+    ("/secrets", "create patch delete"),
+];
+
+#[test]
+fn the_operator_has_these_rights_and_no_other() -> Result<()> {
+    let everywhere = objects(&[])?;
+    let found = verbs(find(&everywhere, "ClusterRole", "peerup-operator")?);
+    ensure!(
+        found == wanted(&[&CLUSTER[..], &NAMESPACED].concat()),
+        "{found:#?}"
+    );
+    let found = verbs(find(&everywhere, "Role", "peerup-operator")?);
+    let own = [
+        ("/secrets", ALL),
+        ("coordination.k8s.io/leases", "create"),
+        ("coordination.k8s.io/leases peerup-operator", "get update"),
+    ];
+    ensure!(found == wanted(&own), "{found:#?}");
+
+    let some = objects(&["--set", "watchNamespaces={shop}"])?;
+    let found = verbs(find(&some, "ClusterRole", "peerup-operator")?);
+    ensure!(found == wanted(&CLUSTER), "{found:#?}");
+    let role = find(&some, "Role", "peerup-operator-networks")?;
+    ensure!(role["metadata"]["namespace"] == "shop", "{role}");
+    ensure!(verbs(role) == wanted(&NAMESPACED), "{role}");
+    Ok(())
+}
+
+#[test]
+fn people_get_no_secrets_by_it() -> Result<()> {
+    let objects = objects(&[])?;
+    for (role, rows) in [
+        (
+            "peerup-view",
+            &[
+                ("peerup.dev/peernetworks", "get list watch"),
+                ("peerup.dev/pairingcodes", "get list watch"),
+                ("peerup.dev/peers", "get list watch"),
+            ][..],
+        ),
+        (
+            "peerup-edit",
+            &[
+                (
+                    "peerup.dev/pairingcodes",
+                    "create update patch delete deletecollection",
+                ),
+                ("peerup.dev/peers", "update patch delete deletecollection"),
+            ],
+        ),
+        (
+            "peerup-admin",
+            &[(
+                "peerup.dev/peernetworks",
+                "create update patch delete deletecollection",
+            )],
+        ),
+    ] {
+        let found = verbs(find(&objects, "ClusterRole", role)?);
+        ensure!(found == wanted(rows), "{role}: {found:#?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_operators_pod_is_restricted() -> Result<()> {
+    let objects = objects(&[])?;
+    let pod = &find(&objects, "Deployment", "peerup-operator")?["spec"]["template"]["spec"];
+    let expected = json!({ "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": { "type": "RuntimeDefault" } });
+    ensure!(
+        pod["securityContext"] == expected,
+        "{}",
+        pod["securityContext"]
+    );
+    let expected = json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } });
+    for container in pod["containers"].as_array().into_iter().flatten() {
+        ensure!(container["securityContext"] == expected, "{container}");
+    }
+    Ok(())
+}
