@@ -168,90 +168,101 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_request_is_good_for_its_own_code_peer_and_name_only() {
+    /// Whether a request passes for the group, slot and peer of `code()`, or of others.
+    struct Asked {
+        net: NetworkId,
+        group: GroupId,
+        slot: Slot,
+        peer: PeerId,
+        key: VerifyingKey,
+    }
+
+    fn asked() -> Asked {
         let code = code();
-        let good = request(&code, &key(3), &name("laptop"));
-        let public = code_key(&code.net, &code.group, code.slot, &code.secret).verifying_key();
-        let verify = |net: &NetworkId,
-                      group: &GroupId,
-                      slot,
-                      peer: &PeerId,
-                      request: &JoinRequest,
-                      key: &VerifyingKey| {
-            verify_request(net, group, slot, peer, request, key).is_ok()
-        };
-        assert!(verify(
-            &code.net,
-            &code.group,
-            code.slot,
-            &peer(3),
-            &good,
-            &public
-        ));
-        let other_name = JoinRequest {
+        let key = code_key(&code.net, &code.group, code.slot, &code.secret).verifying_key();
+        Asked {
+            net: code.net,
+            group: code.group,
+            slot: code.slot,
+            peer: peer(3),
+            key,
+        }
+    }
+
+    impl Asked {
+        fn passes(&self, request: &JoinRequest) -> bool {
+            let Self {
+                net,
+                group,
+                slot,
+                peer,
+                key,
+            } = self;
+            verify_request(net, group, *slot, peer, request, key).is_ok()
+        }
+    }
+
+    #[test]
+    fn a_request_is_good_for_its_own_code_and_peer_only() {
+        let good = request(&code(), &key(3), &name("laptop"));
+        assert!(asked().passes(&good));
+        assert!(
+            !Asked {
+                net: NetworkId([0; 16]),
+                ..asked()
+            }
+            .passes(&good)
+        );
+        assert!(
+            !Asked {
+                group: GroupId([6; 8]),
+                ..asked()
+            }
+            .passes(&good)
+        );
+        assert!(
+            !Asked {
+                slot: Slot(2),
+                ..asked()
+            }
+            .passes(&good)
+        );
+        assert!(
+            !Asked {
+                peer: peer(4),
+                ..asked()
+            }
+            .passes(&good)
+        );
+        assert!(
+            !Asked {
+                key: key(8).verifying_key(),
+                ..asked()
+            }
+            .passes(&good)
+        );
+    }
+
+    #[test]
+    fn a_changed_request_is_good_for_nothing() {
+        let good = request(&code(), &key(3), &name("laptop"));
+        let of_another = request(&code(), &key(4), &name("laptop"));
+        let renamed = JoinRequest {
             name: name("desktop"),
             ..good.clone()
         };
-        let other_identity = JoinRequest {
-            identity: request(&code, &key(4), &name("laptop")).identity,
+        let replayed = JoinRequest {
+            identity: of_another.identity,
             ..good.clone()
         };
         let swapped = JoinRequest {
             proof: good.identity,
             identity: good.proof,
-            ..good.clone()
+            ..good
         };
-        for bad in [&other_name, &other_identity, &swapped] {
-            assert!(!verify(
-                &code.net,
-                &code.group,
-                code.slot,
-                &peer(3),
-                bad,
-                &public
-            ));
+        for bad in [of_another, renamed, replayed, swapped] {
+            assert!(!asked().passes(&bad));
         }
-        assert!(!verify(
-            &NetworkId([0; 16]),
-            &code.group,
-            code.slot,
-            &peer(3),
-            &good,
-            &public
-        ));
-        assert!(!verify(
-            &code.net,
-            &GroupId([6; 8]),
-            code.slot,
-            &peer(3),
-            &good,
-            &public
-        ));
-        assert!(!verify(
-            &code.net,
-            &code.group,
-            Slot(2),
-            &peer(3),
-            &good,
-            &public
-        ));
-        assert!(!verify(
-            &code.net,
-            &code.group,
-            code.slot,
-            &peer(4),
-            &good,
-            &public
-        ));
-        assert!(!verify(
-            &code.net,
-            &code.group,
-            code.slot,
-            &peer(3),
-            &good,
-            &key(8).verifying_key()
-        ));
     }
 
     fn record() -> MemberRecord {

@@ -1,3 +1,5 @@
+//! The tables of redemption and of failures.
+
 use peerup_protocol::SigningKey;
 use peerup_protocol::id::peer_id;
 

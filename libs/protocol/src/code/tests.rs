@@ -1,3 +1,5 @@
+//! Codes as people copy them, with typos, and codes of strangers.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

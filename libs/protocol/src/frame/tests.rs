@@ -1,3 +1,5 @@
+//! Frames come back as they went, fit their limits, and refuse the rest.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

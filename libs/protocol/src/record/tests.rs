@@ -1,3 +1,5 @@
+//! Records come back as they went; signatures are strict.
+
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The report's JSON, its limits, and reports of strangers.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Published samples, amplification, limits, and whatever a datagram may hold.
+
 use std::time::Duration;
 
 use proptest::collection::vec;

@@ -95,217 +95,124 @@ const NAT66: [&str; 2] = ["[2a00::77]:5000", "[2a00::77]:5000"];
 const SAME: [&str; 2] = ["10.7.7.7:777", "10.7.7.7:777"];
 const DIFFERS: [&str; 2] = ["10.7.7.7:777", "10.7.7.7:778"];
 
-#[test]
-fn every_row() {
-    use Confidence::{Claimed, Measured, Verified};
-    use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Unknown};
-    let tcp = || link(IpVersion::V4, Transport::Tcp);
-    let quic = || link(IpVersion::V4, Transport::Quic);
-    let internet = |facts: Facts| Facts {
+/// Asserts grade, confidence and decisive evidence, and that people get a sentence.
+#[track_caller]
+fn row(facts: &Facts, expected: &str) {
+    let assessment = assess(facts);
+    let Assessment {
+        grade,
+        confidence,
+        reason,
+        evidence,
+        scope,
+        ..
+    } = assessment;
+    assert_eq!(format!("{grade} {confidence} {}", evidence[0]), expected);
+    assert_eq!(scope, facts.world.scope);
+    assert!(reason.ends_with('.') && reason.len() < 128, "{reason}");
+}
+
+fn linked(interfaces: &[&str], version: IpVersion, transport: Transport) -> Facts {
+    Facts {
+        links: link(version, transport),
+        ..facts(interfaces)
+    }
+}
+
+fn in_internet(facts: Facts) -> Facts {
+    Facts {
         world: world(Scope::Internet),
         ..facts
-    };
-    let carrier = |facts: Facts| Facts {
+    }
+}
+
+fn behind_carrier(facts: Facts) -> Facts {
+    Facts {
         in_pod: false,
         route: Some(ip("100.64.0.2")),
-        ..internet(facts)
-    };
-    for (row, facts, grade, confidence, first) in [
-        (
-            "A: public IPv6, probed",
-            v6(NO_NAT_V6, EndpointIndependent),
-            Grade::A,
-            Verified,
-            Evidence::Ipv6ProbeOk,
-        ),
-        (
-            "B: IPv6 behind NAT66, probed",
-            v6(NAT66, EndpointIndependent),
-            Grade::B,
-            Verified,
-            Evidence::Ipv6ProbeOk,
-        ),
-        (
-            "B: IPv4 without NAT, probed",
-            v4(NO_NAT, EndpointIndependent),
-            Grade::B,
-            Verified,
-            Evidence::Ipv4ProbeOk,
-        ),
-        (
-            "B: full cone",
-            v4(SAME, EndpointIndependent),
-            Grade::B,
-            Verified,
-            Evidence::Ipv4ProbeOk,
-        ),
-        (
-            "B: address-restricted",
-            v4(SAME, AddressDependent),
-            Grade::B,
-            Measured,
-            Evidence::FilteringAddress,
-        ),
-        (
-            "C: port-restricted",
-            v4(SAME, AddressAndPortDependent),
-            Grade::C,
-            Measured,
-            Evidence::FilteringPort,
-        ),
-        (
-            "C: public behind a firewall",
-            v4(NO_NAT, AddressAndPortDependent),
-            Grade::C,
-            Measured,
-            Evidence::FilteringPort,
-        ),
-        (
-            "C: IPv6 firewall",
-            v6(NO_NAT_V6, AddressAndPortDependent),
-            Grade::C,
-            Measured,
-            Evidence::FilteringPort,
-        ),
-        (
-            "C: one mapping, filtering unknown",
-            v4(SAME, Unknown),
-            Grade::C,
-            Measured,
-            Evidence::FilteringUntestable,
-        ),
-        (
-            "C: no NAT, filtering unknown",
-            v4(NO_NAT, Unknown),
-            Grade::C,
-            Measured,
-            Evidence::FilteringUntestable,
-        ),
-        (
-            "C: IPv6, filtering unknown",
-            v6(NO_NAT_V6, Unknown),
-            Grade::C,
-            Measured,
-            Evidence::FilteringUntestable,
-        ),
-        (
-            "C: IPv6 claimed",
-            Facts {
-                links: tcp(),
-                ..facts(&[V6])
-            },
-            Grade::C,
-            Claimed,
-            Evidence::Ipv6Unconfirmed,
-        ),
-        (
-            "C: nobody outside",
-            internet(Facts {
-                links: tcp(),
-                ..facts(&[V4])
-            }),
-            Grade::C,
-            Claimed,
-            Evidence::NoOutsideVantage,
-        ),
-        (
-            "D: symmetric",
-            v4(DIFFERS, Unknown),
-            Grade::D,
-            Measured,
-            Evidence::MappingDiffers,
-        ),
-        (
-            "D: symmetric, whatever comes in",
-            v4(DIFFERS, EndpointIndependent),
-            Grade::D,
-            Measured,
-            Evidence::MappingDiffers,
-        ),
-        (
-            "D: carrier",
-            carrier(v4(SAME, EndpointIndependent)),
-            Grade::D,
-            Measured,
-            Evidence::CgnatLocalAddress,
-        ),
-        (
-            "D: carrier, nobody outside",
-            carrier(Facts {
-                links: tcp(),
-                ..facts(&[V4])
-            }),
-            Grade::D,
-            Measured,
-            Evidence::CgnatLocalAddress,
-        ),
-        (
-            "D: UDP blocked",
-            silent_v4(tcp()),
-            Grade::D,
-            Measured,
-            Evidence::UdpBlocked,
-        ),
-        (
-            "D: STUN silent, UDP not",
-            silent_v4(quic()),
-            Grade::D,
-            Claimed,
-            Evidence::MappingUnknown,
-        ),
-        (
-            "F: nothing answers",
-            silent_v4(Vec::new()),
-            Grade::F,
-            Measured,
-            Evidence::NothingAnswers,
-        ),
-        (
-            "F: nobody to ask",
-            facts(&[V4]),
-            Grade::F,
-            Measured,
-            Evidence::NothingAnswers,
-        ),
-        (
-            "F: IPv6 alone claims nothing",
-            facts(&[V6]),
-            Grade::F,
-            Measured,
-            Evidence::NothingAnswers,
-        ),
-        (
-            "F: no address",
-            facts(&[]),
-            Grade::F,
-            Measured,
-            Evidence::NoAddress,
-        ),
-        (
-            "F: loopback is no interface",
-            facts(&["127.0.0.1", "::1", "fe80::1"]),
-            Grade::F,
-            Measured,
-            Evidence::NoAddress,
-        ),
-    ] {
-        let assessment = assess(&facts);
-        assert_eq!(
-            (
-                assessment.grade,
-                assessment.confidence,
-                assessment.evidence[0]
-            ),
-            (grade, confidence, first),
-            "{row}"
-        );
-        assert_eq!(assessment.scope, facts.world.scope, "{row}");
-        let reason = &assessment.reason;
-        assert!(
-            reason.ends_with('.') && reason.len() < 128 && !reason.contains("; ;"),
-            "{row}: {reason}"
-        );
+        ..in_internet(facts)
     }
+}
+
+use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Unknown};
+
+#[test]
+fn rows_a_and_b() {
+    row(
+        &v6(NO_NAT_V6, EndpointIndependent),
+        "A Verified ipv6-probe-ok",
+    );
+    row(&v6(NAT66, EndpointIndependent), "B Verified ipv6-probe-ok");
+    row(&v4(NO_NAT, EndpointIndependent), "B Verified ipv4-probe-ok");
+    row(&v4(SAME, EndpointIndependent), "B Verified ipv4-probe-ok");
+    row(
+        &v4(SAME, AddressDependent),
+        "B Measured filtering-address-dependent",
+    );
+}
+
+#[test]
+fn rows_c() {
+    // Port-restricted; a public address behind a firewall.
+    row(
+        &v4(SAME, AddressAndPortDependent),
+        "C Measured filtering-port-dependent",
+    );
+    row(
+        &v4(NO_NAT, AddressAndPortDependent),
+        "C Measured filtering-port-dependent",
+    );
+    row(
+        &v6(NO_NAT_V6, AddressAndPortDependent),
+        "C Measured filtering-port-dependent",
+    );
+    // Filtering that nobody could test is never claimed to be better.
+    row(&v4(SAME, Unknown), "C Measured filtering-untestable");
+    row(&v4(NO_NAT, Unknown), "C Measured filtering-untestable");
+    row(&v6(NO_NAT_V6, Unknown), "C Measured filtering-untestable");
+    // An address that nobody confirmed; nobody outside.
+    row(
+        &linked(&[V6], IpVersion::V4, Transport::Tcp),
+        "C Claimed ipv6-unconfirmed",
+    );
+    let nobody = in_internet(linked(&[V4], IpVersion::V4, Transport::Tcp));
+    row(&nobody, "C Claimed no-outside-vantage");
+}
+
+#[test]
+fn rows_d() {
+    row(&v4(DIFFERS, Unknown), "D Measured mapping-differs");
+    row(
+        &v4(DIFFERS, EndpointIndependent),
+        "D Measured mapping-differs",
+    );
+    row(
+        &behind_carrier(v4(SAME, EndpointIndependent)),
+        "D Measured cgnat-local-address",
+    );
+    let nobody = linked(&[V4], IpVersion::V4, Transport::Tcp);
+    row(&behind_carrier(nobody), "D Measured cgnat-local-address");
+    row(
+        &silent_v4(link(IpVersion::V4, Transport::Tcp)),
+        "D Measured udp-blocked",
+    );
+    // STUN is silent and UDP is not blocked: the mapping is not known.
+    row(
+        &silent_v4(link(IpVersion::V4, Transport::Quic)),
+        "D Claimed mapping-unknown",
+    );
+}
+
+#[test]
+fn rows_f() {
+    row(&silent_v4(Vec::new()), "F Measured nothing-answers");
+    row(&facts(&[V4]), "F Measured nothing-answers");
+    row(&facts(&[V6]), "F Measured nothing-answers");
+    row(&facts(&[]), "F Measured no-address");
+    row(
+        &facts(&["127.0.0.1", "::1", "fe80::1", "169.254.0.1"]),
+        "F Measured no-address",
+    );
 }
 
 #[test]

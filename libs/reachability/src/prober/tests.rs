@@ -1,3 +1,5 @@
+//! The prober on a simulated network.
+
 use std::collections::VecDeque;
 
 use peerup_protocol::grade::Scope;

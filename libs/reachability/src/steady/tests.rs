@@ -1,3 +1,5 @@
+//! When which grade is reported.
+
 use peerup_protocol::grade::{Confidence, Filtering, Mapping, NatType, Scope};
 
 use super::*;
