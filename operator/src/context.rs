@@ -48,3 +48,13 @@ pub struct Context {
     /// Whether this replica can do its work.
     pub health: Health,
 }
+
+impl Context {
+    /// Forgets what only the leader knows: somebody else leads now, or nobody.
+    pub fn forget_term(&self) {
+        self.documents.clear();
+        self.reports.clear();
+        self.presence.clear();
+        self.metrics.forget_term();
+    }
+}

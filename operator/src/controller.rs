@@ -89,6 +89,37 @@ where
     mpsc::channel(QUEUE)
 }
 
+/// The tasks that feed one controller; they end with it.
+pub struct Feeds<'a>(&'a CancellationToken);
+
+impl<'a> Feeds<'a> {
+    /// Feeds that end when told to stop.
+    #[must_use]
+    pub fn new(stop: &'a CancellationToken) -> Self {
+        Self(stop)
+    }
+
+    /// Runs a feed.
+    pub fn spawn(&self, feed: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.0.clone().run_until_cancelled_owned(feed));
+    }
+
+    /// Triggers what is there already.
+    pub fn start<K>(&self, triggers: &Triggers<K>, all: Vec<ObjectRef<K>>)
+    where
+        K: Lookup<DynamicType = ()> + 'static,
+    {
+        let triggers = triggers.clone();
+        self.spawn(async move {
+            for object in all {
+                if triggers.send(object).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
 /// Runs a controller until told to stop; what it is doing then it still finishes.
 pub async fn run<R: Reconcile>(
     reconciler: R,

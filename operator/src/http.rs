@@ -1,7 +1,5 @@
 //! Plain HTTP: metrics for Prometheus, health for the kubelet.
 
-use std::net::SocketAddr;
-
 use axum::{
     Router,
     extract::State,
@@ -17,17 +15,16 @@ use crate::{health::Health, metrics::Metrics};
 type Parts = (Metrics, Health);
 
 /// Serves until told to stop.
-///
-/// # Errors
-/// When the address cannot be listened at.
-pub async fn serve(listen: SocketAddr, metrics: Metrics, health: Health, stop: CancellationToken) -> std::io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
+pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(show))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state((metrics, health));
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "metrics and health are not served any more");
+    }
 }
 
 async fn show(State((metrics, _)): State<Parts>) -> impl IntoResponse {

@@ -16,7 +16,7 @@ use peerup_protocol::{
     id::NetworkId,
     secret::NetworkSeed,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// A network's key and what follows from it at once.
 #[derive(Debug)]
@@ -81,11 +81,12 @@ type Held = HashMap<String, Option<Arc<NetworkKey>>>;
 pub struct Keys {
     held: Arc<RwLock<Held>>,
     changed: broadcast::Sender<()>,
+    listed: watch::Sender<bool>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { held: Arc::default(), changed: broadcast::channel(1).0 }
+        Self { held: Arc::default(), changed: broadcast::channel(1).0, listed: watch::Sender::new(false) }
     }
 }
 
@@ -119,20 +120,26 @@ impl Keys {
         self.changed.subscribe()
     }
 
+    /// Waits until all keys have been read once: before, a key that is not known is not lost.
+    pub async fn ready(&self) {
+        // The sender lives in self, so this cannot fail.
+        drop(self.listed.subscribe().wait_for(|listed| *listed).await);
+    }
+
     /// Takes a key that was just written, ahead of the watch.
     pub fn insert(&self, uid: &str, key: NetworkKey) {
         self.write(|held| held.insert(names::network_key(uid), Some(Arc::new(key))));
     }
 
-    /// Watches the Secrets for ever; `listed` is called when all have been read once.
-    pub async fn watch(self, client: Client, namespace: String, listed: impl FnOnce()) {
+    /// Watches the Secrets for ever.
+    pub async fn watch(self, client: Client, namespace: String) {
         use futures::StreamExt as _;
 
         let selector = format!("type={}", names::secrets::NETWORK_KEY_TYPE);
         let config = watcher::Config::default().fields(&selector);
         let secrets = Api::<Secret>::namespaced(client, &namespace);
         let mut events = std::pin::pin!(watcher(secrets, config).default_backoff());
-        let (mut buffer, mut listed) = (Held::new(), Some(listed));
+        let mut buffer = Held::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(watcher::Event::Init) => buffer.clear(),
@@ -141,9 +148,7 @@ impl Keys {
                 }
                 Ok(watcher::Event::InitDone) => {
                     self.write(|held| *held = std::mem::take(&mut buffer));
-                    if let Some(listed) = listed.take() {
-                        listed();
-                    }
+                    self.listed.send_replace(true);
                 }
                 Ok(watcher::Event::Apply(secret)) => self.write(|held| held.insert(secret.name_any(), read(&secret))),
                 Ok(watcher::Event::Delete(secret)) => self.write(|held| held.remove(&secret.name_any())),

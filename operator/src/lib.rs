@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 pub mod admission;
+pub mod cleanup;
 pub mod clock;
 pub mod conditions;
 pub mod config;
@@ -15,9 +16,13 @@ pub mod errors;
 pub mod events;
 pub mod health;
 pub mod http;
+pub mod injection;
 pub mod keys;
 pub mod leader;
 pub mod metrics;
+pub mod network;
+pub mod preflight;
+pub mod run;
 pub mod shutdown;
 pub mod tls;
 pub mod watches;

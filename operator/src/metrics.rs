@@ -118,6 +118,17 @@ impl Metrics {
         })
     }
 
+    /// Shows no network any more: only the leader counts them.
+    pub fn forget_term(&self) {
+        let Self { registry: _, peers, injection, pairing, machinery } = self;
+        for gauges in [&peers.by_grade, &peers.minimum_grade, &peers.below_minimum, &peers.by_state, &injection.not_injected, &pairing.codes] {
+            gauges.reset();
+        }
+        peers.last_report.reset();
+        machinery.leader.set(0);
+        machinery.status_write_queue.set(0);
+    }
+
     /// All of them in Prometheus' text format.
     ///
     /// # Errors

@@ -1,0 +1,93 @@
+//! The injection controller: pods that asked for a sidecar and have none. The webhook may have been away, and a
+//! ReplicaSet's pods show its warnings to nobody.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt as _, runtime::controller::Action};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Change, Context},
+    controller::{self, Feeds, Reconcile, ReconcileError, Trigger, feed, itself, refs},
+};
+
+mod act;
+pub mod decide;
+pub(crate) mod observe;
+
+use decide::Verdict;
+
+/// Pause in which changes are gathered: a pod that is new may be about to get its network.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often all pods without sidecar are counted.
+const COUNT: Duration = Duration::from_secs(15);
+
+/// The controller, for one term of leading.
+pub struct Injections {
+    context: Context,
+    told: act::Told,
+}
+
+impl Reconcile for Injections {
+    type Object = Pod;
+    const NAME: &'static str = "injection";
+
+    async fn reconcile(&self, pod: Arc<Pod>) -> Result<Action, ReconcileError> {
+        let networks = self.context.stores.networks.list();
+        match observe::verdict(&self.context, &pod, &networks) {
+            Verdict::Missing(missing) => act::tell(&self.context, &self.told, &pod, &missing).await,
+            Verdict::Uninvolved | Verdict::Injected { .. } => {}
+        }
+        Ok(Action::await_change())
+    }
+}
+
+/// Runs the controller and its feeds until told to stop.
+pub async fn run(context: Context, stop: CancellationToken) {
+    let (triggers, queue) = controller::queue();
+    let feeds = Feeds::new(&stop);
+    let pods = context.stores.pods.clone();
+    let all = {
+        let pods = pods.clone();
+        move || refs(&pods)
+    };
+    feeds.start(&triggers, refs(&pods));
+    feeds.spawn(feed(pods.changes(), triggers.clone(), PAUSE, only_new, all.clone()));
+    feeds.spawn(feed(context.stores.networks.changes(), triggers.clone(), PAUSE, |_| Trigger::All, all.clone()));
+    feeds.spawn(feed(context.stores.namespaces.changes(), triggers, PAUSE, |_| Trigger::All, all));
+    feeds.spawn(count(context.clone()));
+    let metrics = context.metrics.machinery.clone();
+    controller::run(Injections { context, told: act::Told::default() }, &pods, queue, metrics, stop).await;
+}
+
+/// Pods that have their sidecar keep it; only the others are looked at.
+fn only_new(change: Change<Pod>) -> Trigger<Pod> {
+    match change {
+        Change::Applied(pod) if pod.labels().contains_key(peerup_crds::names::labels::INJECTED) => Trigger::Nothing,
+        Change::Applied(_) | Change::Deleted(_) | Change::Relisted => itself(change),
+    }
+}
+
+/// Counts pods without sidecar, by network where one can be told.
+async fn count(context: Context) {
+    let mut ticks = tokio::time::interval(COUNT);
+    loop {
+        ticks.tick().await;
+        let networks = context.stores.networks.list();
+        let mut missing: HashMap<Option<String>, i64> = HashMap::new();
+        for pod in context.stores.pods.list() {
+            match observe::verdict(&context, &pod, &networks) {
+                Verdict::Missing(found) if found.counts => *missing.entry(found.network_uid).or_default() += 1,
+                Verdict::Missing(_) | Verdict::Uninvolved | Verdict::Injected { .. } => {}
+            }
+        }
+        let gauge = &context.metrics.injection.not_injected;
+        gauge.reset();
+        gauge.with_label_values(&["", ""]).set(missing.get(&None).copied().unwrap_or(0));
+        for network in &networks {
+            let count = missing.get(&network.uid()).copied().unwrap_or(0);
+            gauge.with_label_values(&[&network.namespace().unwrap_or_default(), &network.name_any()]).set(count);
+        }
+    }
+}

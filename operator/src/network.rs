@@ -1,0 +1,152 @@
+//! The network controller: PeerNetwork → key, relays and all that belongs to them, signed documents, status.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Resource, ResourceExt as _,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use peerup_crds::{PairingCode, Peer, PeerNetwork, names::labels};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Change, Context},
+    controller::{self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs},
+};
+
+mod act;
+pub mod addresses;
+pub mod census;
+pub mod decide;
+mod gauges;
+pub mod objects;
+pub(crate) mod observe;
+
+pub(crate) use act::unless_gone;
+
+/// Pause in which changes that only matter for the status are gathered.
+const LAZY: Duration = Duration::from_secs(1);
+/// Pause in which changes that matter for relays are gathered.
+const EAGER: Duration = Duration::from_millis(50);
+
+/// The controller, for one term of leading.
+pub struct Networks {
+    context: Context,
+    applied: act::Applied,
+}
+
+impl Reconcile for Networks {
+    type Object = PeerNetwork;
+    const NAME: &'static str = "network";
+
+    async fn reconcile(&self, network: Arc<PeerNetwork>) -> Result<Action, ReconcileError> {
+        let seen = observe::observe(&self.context, network.clone());
+        gauges::show(&self.context.metrics.peers, &seen);
+        act::act(&self.context, &self.applied, &network, decide::decide(&seen)).await
+    }
+}
+
+/// Feeds the controller with everything that may matter to a network.
+fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<PeerNetwork>) {
+    let stores = &context.stores;
+    let all = {
+        let networks = stores.networks.clone();
+        move || refs(&networks)
+    };
+    let send = || triggers.clone();
+    feeds.start(triggers, all());
+    feeds.spawn(feed(stores.networks.changes(), send(), EAGER, by_itself, all.clone()));
+    feeds.spawn(feed(stores.services.changes(), send(), EAGER, by_label::<Service>(context), all.clone()));
+    feeds.spawn(feed(stores.pods.changes(), send(), LAZY / 4, by_label::<Pod>(context), all.clone()));
+    feeds.spawn(feed(stores.children.changes(), send(), EAGER, by_uid(context), all.clone()));
+    let peers = |change| by_ref(change, |peer: &Peer| &peer.spec.network_ref.name);
+    feeds.spawn(feed(stores.peers.changes(), send(), LAZY, peers, all.clone()));
+    let codes = |change| by_ref(change, |code: &PairingCode| &code.spec.network_ref.name);
+    feeds.spawn(feed(stores.codes.changes(), send(), LAZY, codes, all.clone()));
+    feeds.spawn(feed(stores.namespaces.changes(), send(), LAZY, |_| Trigger::All, all.clone()));
+    feeds.spawn(feed(context.keys.changes(), send(), EAGER, |()| Trigger::All, all.clone()));
+    feeds.spawn(follow_ca(context.ca.subscribe(), send(), all));
+}
+
+fn by_itself(change: Change<PeerNetwork>) -> Trigger<PeerNetwork> {
+    match change {
+        // Its name on the wire may be free now.
+        Change::Deleted(_) => Trigger::All,
+        Change::Applied(_) | Change::Relisted => itself(change),
+    }
+}
+
+fn by_uid(context: &Context) -> impl Fn(String) -> Trigger<PeerNetwork> + Send + use<> {
+    let networks = context.stores.networks.clone();
+    move |uid| {
+        let owner = networks.list().into_iter().find(|network| network.uid().as_ref() == Some(&uid));
+        owner.map_or(Trigger::Nothing, |network| Trigger::Some(vec![ObjectRef::from_obj(&*network)]))
+    }
+}
+
+async fn follow_ca(
+    mut bundle: tokio::sync::watch::Receiver<Option<String>>,
+    triggers: Triggers<PeerNetwork>,
+    all: impl Fn() -> Vec<ObjectRef<PeerNetwork>>,
+) {
+    while bundle.changed().await.is_ok() {
+        for network in all() {
+            if triggers.send(network).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The network that an object's label names.
+fn by_label<K>(context: &Context) -> impl Fn(Change<K>) -> Trigger<PeerNetwork> + Send + use<K>
+where
+    K: Resource + Send + Sync,
+{
+    let by_uid = by_uid(context);
+    move |change| match change {
+        Change::Applied(object) | Change::Deleted(object) => {
+            object.labels().get(labels::NETWORK_UID).map_or(Trigger::Nothing, |uid| by_uid(uid.clone()))
+        }
+        Change::Relisted => Trigger::All,
+    }
+}
+
+/// The network that an object names, in its own namespace.
+fn by_ref<K: Resource>(change: Change<K>, name: impl Fn(&K) -> &String) -> Trigger<PeerNetwork> {
+    match change {
+        Change::Applied(object) | Change::Deleted(object) => {
+            Trigger::Some(vec![reference(&object.namespace().unwrap_or_default(), name(&object))])
+        }
+        Change::Relisted => Trigger::All,
+    }
+}
+
+/// What memory holds of a network that is gone.
+pub async fn forget(context: Context) {
+    let mut changes = context.stores.networks.changes();
+    loop {
+        match changes.recv().await {
+            Ok(Change::Deleted(network)) => {
+                let uid = network.uid().unwrap_or_default();
+                context.documents.remove(&uid);
+                context.presence.remove(&uid);
+                gauges::forget(&context.metrics.peers, &network.namespace().unwrap_or_default(), &network.name_any());
+            }
+            Ok(Change::Applied(_) | Change::Relisted) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Runs the controller and its feeds until told to stop.
+pub async fn run(context: Context, stop: CancellationToken) {
+    let (triggers, queue) = controller::queue();
+    let feeds = Feeds::new(&stop);
+    feed_all(&context, &feeds, &triggers);
+    drop(triggers);
+    let (watched, metrics) = (context.stores.networks.clone(), context.metrics.machinery.clone());
+    let networks = Networks { context, applied: act::Applied::default() };
+    controller::run(networks, &watched, queue, metrics, stop.clone()).await;
+}

@@ -1,0 +1,257 @@
+//! Where relays are reached: inside the cluster by their pods' names, outside as Services and nodes say. Pure.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt as _;
+use peerup_crds::{PeerNetwork, ServiceType, names};
+use peerup_protocol::{Multiaddr, code::Responder};
+
+/// Ports of one relay as seen from somewhere; a port that is not offered there is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ports {
+    tcp: Option<u16>,
+    quic: Option<u16>,
+    stun: Option<u16>,
+    stun_alternate: Option<u16>,
+}
+
+/// From where somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A pod of the cluster.
+    Inside,
+    /// A machine anywhere else.
+    Outside,
+}
+
+/// Most addresses of one relay.
+const MAX: usize = peerup_protocol::record::MAX_RELAY_ADDRESSES;
+
+/// Names of the ports of a relay's Service.
+pub(crate) const TCP: &str = "tcp";
+/// See [`TCP`].
+pub(crate) const QUIC: &str = "quic";
+/// See [`TCP`].
+pub(crate) const STUN: &str = "stun";
+/// See [`TCP`].
+pub(crate) const STUN_ALTERNATE: &str = "stun-alternate";
+
+/// The DNS name of a relay's pod.
+#[must_use]
+pub fn inside_host(namespace: &str, network: &str, ordinal: u8, cluster_domain: &str) -> String {
+    let (pod, headless) = (names::relay_replica(network, ordinal), names::relay_headless(network));
+    format!("{pod}.{headless}.{namespace}.svc.{cluster_domain}")
+}
+
+/// All addresses of a relay: inside ones first; the advertised outside ones, else those that the cluster shows.
+pub(crate) fn all(network: &PeerNetwork, ordinal: u8, domain: &str, service: Option<&Service>, pod: Option<&Pod>) -> Vec<Multiaddr> {
+    let namespace = network.namespace().unwrap_or_default();
+    let inside = Ports {
+        tcp: Some(names::ports::PEER),
+        quic: Some(names::ports::PEER),
+        stun: Some(names::ports::STUN),
+        stun_alternate: Some(names::ports::STUN_ALTERNATE),
+    };
+    let mut all = at(&format!("dns4/{}", inside_host(&namespace, &network.name_any(), ordinal, domain)), inside);
+    let managed = &network.spec.relay.managed;
+    match managed.advertise_addresses.iter().find(|advertised| advertised.ordinal == ordinal) {
+        Some(advertised) => all.extend(advertised.addresses.iter().filter_map(|text| text.parse().ok())),
+        None => all.extend(shown(managed.service.type_, service, pod)),
+    }
+    all.truncate(MAX);
+    all
+}
+
+/// What the cluster shows of a relay's outside.
+fn shown(type_: ServiceType, service: Option<&Service>, pod: Option<&Pod>) -> Vec<Multiaddr> {
+    let Some(service) = service else { return Vec::new() };
+    match type_ {
+        ServiceType::ClusterIP => Vec::new(),
+        ServiceType::NodePort => {
+            let host_ips = pod.and_then(|pod| pod.status.as_ref()?.host_ips.as_ref());
+            let hosts = host_ips.into_iter().flatten().filter_map(|host| ip_host(&host.ip));
+            hosts.flat_map(|host| at(&host, ports(service, |port| port.node_port))).collect()
+        }
+        ServiceType::LoadBalancer => {
+            let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+            let hosts = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten().filter_map(|ingress| {
+                let name = ingress.hostname.as_ref().filter(|name| !name.is_empty());
+                ingress.ip.as_deref().and_then(ip_host).or_else(|| name.map(|name| format!("dns4/{name}")))
+            });
+            hosts.flat_map(|host| at(&host, ports(service, |port| Some(port.port)))).collect()
+        }
+    }
+}
+
+fn ip_host(text: &str) -> Option<String> {
+    match text.parse().ok()? {
+        IpAddr::V4(ip) => Some(format!("ip4/{ip}")),
+        IpAddr::V6(ip) => Some(format!("ip6/{ip}")),
+    }
+}
+
+fn ports(service: &Service, number: impl Fn(&k8s_openapi::api::core::v1::ServicePort) -> Option<i32>) -> Ports {
+    let list = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+    let named = |name: &str| {
+        let port = list?.iter().find(|port| port.name.as_deref() == Some(name))?;
+        u16::try_from(number(port)?).ok().filter(|port| *port > 0)
+    };
+    Ports { tcp: named(TCP), quic: named(QUIC), stun: named(STUN), stun_alternate: named(STUN_ALTERNATE) }
+}
+
+/// QUIC first, since it is the better one; a plain UDP address is STUN, primary before alternate.
+fn at(host: &str, ports: Ports) -> Vec<Multiaddr> {
+    let texts = [
+        ports.quic.map(|port| format!("/{host}/udp/{port}/quic-v1")),
+        ports.tcp.map(|port| format!("/{host}/tcp/{port}")),
+        ports.stun.map(|port| format!("/{host}/udp/{port}")),
+        ports.stun_alternate.map(|port| format!("/{host}/udp/{port}")),
+    ];
+    texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The addresses of a relay, as its network's status lists them, that are of use on one side.
+#[must_use]
+pub fn of_side(addresses: &[String], inside_host: &str, side: Side) -> Vec<Multiaddr> {
+    let inside = format!("/dns4/{inside_host}/");
+    let wanted = match side {
+        Side::Inside => true,
+        Side::Outside => false,
+    };
+    let texts = addresses.iter().filter(|text| text.starts_with(&inside) == wanted);
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Who answers a code of this network, and where, as its status says; relays without an address on that side are left out.
+#[must_use]
+pub fn responders(network: &PeerNetwork, cluster_domain: &str, side: Side) -> Vec<Responder> {
+    let namespace = network.namespace().unwrap_or_default();
+    let relays = network.status.as_ref().map(|status| status.relays.as_slice()).unwrap_or_default();
+    let mut all = Vec::new();
+    for (ordinal, relay) in (0..).zip(relays) {
+        let host = inside_host(&namespace, &network.name_any(), ordinal, cluster_domain);
+        let mut addresses = of_side(&relay.addresses, &host, side);
+        addresses.retain(is_dialable);
+        addresses.truncate(peerup_protocol::code::MAX_ADDRESSES);
+        if let Some(peer) = relay.peer_id.parse().ok().filter(|_| !addresses.is_empty()) {
+            all.push(Responder { peer, addresses });
+        }
+    }
+    all
+}
+
+/// Whether peers dial it; STUN addresses are plain UDP.
+fn is_dialable(address: &Multiaddr) -> bool {
+    let text = address.to_string();
+    text.contains("/tcp/") || text.ends_with("/quic-v1")
+}
+
+/// What is wrong with an advertised address, if anything.
+pub(crate) fn problem(text: &str) -> Option<String> {
+    match text.parse::<Multiaddr>() {
+        Ok(address) if is_dialable(&address) => None,
+        Ok(_) if text.split('/').count() == 5 && text.split('/').nth(3) == Some("udp") => None,
+        Ok(_) => Some(format!("advertised address {text} must be a host with tcp, quic-v1, or udp for STUN")),
+        Err(_) => Some(format!("advertised address {text} must be a multiaddr such as /dns4/relay.example.com/tcp/4001")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(service: &str) -> PeerNetwork {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "peerup.dev/v1alpha1", "kind": "PeerNetwork",
+            "metadata": {"name": "main", "namespace": "shop"},
+            "spec": {"relay": {"managed": {"service": {"type": service}}}},
+        }))
+        .unwrap()
+    }
+
+    fn service() -> Service {
+        serde_json::from_value(serde_json::json!({
+            "spec": {"ports": [
+                {"name": "tcp", "port": 4001, "nodePort": 30001}, {"name": "quic", "port": 4001, "nodePort": 30002},
+                {"name": "stun", "port": 3478, "nodePort": 30003}, {"name": "stun-alternate", "port": 3479, "nodePort": 30004}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}, {"hostname": "lb.example.com"}]}},
+        }))
+        .unwrap()
+    }
+
+    fn pod() -> Pod {
+        serde_json::from_value(serde_json::json!({"status": {"hostIPs": [{"ip": "10.1.0.4"}, {"ip": "fd00::4"}]}})).unwrap()
+    }
+
+    fn outside(network: &PeerNetwork, service: Option<&Service>, pod: Option<&Pod>) -> Vec<String> {
+        let texts: Vec<_> = all(network, 0, "cluster.local", service, pod).iter().map(ToString::to_string).collect();
+        let (inside, outside) = texts.split_at(4);
+        let host = "/dns4/main-relay-0.main-relays.shop.svc.cluster.local";
+        let expected = ["/udp/4001/quic-v1", "/tcp/4001", "/udp/3478", "/udp/3479"].map(|end| format!("{host}{end}"));
+        assert_eq!(inside, expected);
+        outside.to_vec()
+    }
+
+    #[test]
+    fn every_kind_of_service_has_its_addresses() {
+        let quad = |host: &str, ports: [u16; 4]| {
+            let [quic, tcp, stun, alternate] = ports;
+            [format!("/udp/{quic}/quic-v1"), format!("/tcp/{tcp}"), format!("/udp/{stun}"), format!("/udp/{alternate}")]
+                .map(|end| format!("/{host}{end}"))
+        };
+        assert_eq!(outside(&network("ClusterIP"), Some(&service()), Some(&pod())), Vec::<String>::new());
+        let node = [30002, 30001, 30003, 30004];
+        let expected = [quad("ip4/10.1.0.4", node), quad("ip6/fd00::4", node)].concat();
+        assert_eq!(outside(&network("NodePort"), Some(&service()), Some(&pod())), expected);
+        assert_eq!(outside(&network("NodePort"), Some(&service()), None), Vec::<String>::new());
+        let balanced = [4001, 4001, 3478, 3479];
+        let expected = [quad("ip4/203.0.113.7", balanced), quad("dns4/lb.example.com", balanced)].concat();
+        assert_eq!(outside(&network("LoadBalancer"), Some(&service()), None), expected);
+        assert_eq!(outside(&network("LoadBalancer"), None, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn advertised_addresses_replace_what_the_cluster_shows() {
+        let mut network = network("NodePort");
+        network.spec.relay.managed.advertise_addresses = vec![peerup_crds::AdvertisedAddresses {
+            ordinal: 0,
+            addresses: vec!["/dns4/relay.example.com/tcp/443".to_owned(), "nonsense".to_owned()],
+        }];
+        assert_eq!(outside(&network, Some(&service()), Some(&pod())), ["/dns4/relay.example.com/tcp/443"]);
+    }
+
+    #[test]
+    fn codes_carry_only_what_is_dialled_on_their_side() {
+        let mut network = network("NodePort");
+        let peer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+        let addresses = all(&network, 0, "cluster.local", Some(&service()), Some(&pod()));
+        network.status = Some(peerup_crds::PeerNetworkStatus {
+            relays: vec![peerup_crds::RelayStatus {
+                name: "main-relay-0".to_owned(),
+                peer_id: peer.to_owned(),
+                addresses: addresses.iter().map(ToString::to_string).collect(),
+                state: peerup_crds::RelayState::Ready,
+            }],
+            ..Default::default()
+        });
+        let of = |side| -> Vec<String> {
+            let responders = responders(&network, "cluster.local", side);
+            responders.iter().flat_map(|responder| &responder.addresses).map(ToString::to_string).collect()
+        };
+        let host = "/dns4/main-relay-0.main-relays.shop.svc.cluster.local";
+        assert_eq!(of(Side::Inside), [format!("{host}/udp/4001/quic-v1"), format!("{host}/tcp/4001")]);
+        let outside = ["/ip4/10.1.0.4/udp/30002/quic-v1", "/ip4/10.1.0.4/tcp/30001", "/ip6/fd00::4/udp/30002/quic-v1", "/ip6/fd00::4/tcp/30001"];
+        assert_eq!(of(Side::Outside), outside);
+    }
+
+    #[test]
+    fn problems_of_advertised_addresses_are_told() {
+        for good in ["/dns4/a.example/tcp/1", "/ip4/1.2.3.4/udp/1/quic-v1", "/ip6/::1/udp/3478"] {
+            assert_eq!(problem(good), None, "{good}");
+        }
+        for bad in ["relay.example.com:4001", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1/quic", "/dns4/x"] {
+            assert!(problem(bad).is_some(), "{bad}");
+        }
+    }
+}
