@@ -197,10 +197,7 @@ fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
 
 /// That something to be removed is not there is no error.
 pub(crate) fn unless_gone(error: kube::Error) -> Result<(), kube::Error> {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => Ok(()),
-        error => Err(error),
-    }
+    if matches!(&error, kube::Error::Api(status) if status.code == 404) { Ok(()) } else { Err(error) }
 }
 
 async fn clear(context: &Context, network: &PeerNetwork, remove: Remove) -> Result<Action, ReconcileError> {
