@@ -129,68 +129,44 @@ async fn the_operator_touches_only_what_is_its_own() -> Result<()> {
 }
 
 async fn config_maps(client: &Client, operator: &Client, namespace: &str) -> Result<()> {
-    let (theirs, own) = (
-        Api::<ConfigMap>::namespaced(client.clone(), namespace),
-        Api::<ConfigMap>::namespaced(operator.clone(), namespace),
-    );
+    let theirs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let own = Api::<ConfigMap>::namespaced(operator.clone(), namespace);
     let post = PostParams::default();
+    let try_out = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
     let map = |name: &str, labels: Value| labelled::<ConfigMap>(name, labels, json!({}));
     eventually("the policy", Duration::from_secs(30), async || {
-        let try_out = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        refused(
-            "name",
-            own.create(&try_out, &map("settings", ours())?).await,
-            "must have a name by which",
-        )
+        let named = own.create(&try_out, &map("settings", ours())?).await;
+        refused("name", named, "must have a name by which")
     })
     .await?;
-    refused(
-        "labels",
-        own.create(&post, &map("peerup-01234567", json!({}))?).await,
-        "must be an object that the operator made",
-    )?;
-    own.create(&post, &map("peerup-01234567", ours())?).await?;
+    let bare = own.create(&post, &map(MINE, json!({}))?).await;
+    refused("labels", bare, NOT_OURS)?;
+    own.create(&post, &map(MINE, ours())?).await?;
+    theirs.create(&post, &map(THEIRS, json!({}))?).await?;
+    refused("take over", claim(&own, THEIRS).await, NOT_OURS)?;
+
+    let stripped = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } });
     theirs
-        .create(&post, &map("peerup-89abcdef", json!({}))?)
+        .patch(MINE, &PatchParams::default(), &Patch::Merge(stripped))
         .await?;
-    let patch = Patch::Apply(json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "peerup-89abcdef", "labels": ours() },
-    }));
-    let taken = own
-        .patch(
-            "peerup-89abcdef",
-            &PatchParams::apply("peerup-operator").force(),
-            &patch,
-        )
-        .await;
-    refused(
-        "take over",
-        taken,
-        "must be an object that the operator made",
-    )?;
-    let stripped =
-        Patch::Merge(json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } }));
-    theirs
-        .patch("peerup-01234567", &PatchParams::default(), &stripped)
-        .await?;
-    let repair = Patch::Apply(json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "peerup-01234567", "labels": ours() },
-    }));
-    own.patch(
-        "peerup-01234567",
-        &PatchParams::apply("peerup-operator").force(),
-        &repair,
-    )
-    .await
-    .context("put a label back")?;
-    own.delete("peerup-01234567", &DeleteParams::default())
-        .await?;
+    claim(&own, MINE).await.context("put a label back")?;
+    own.delete(MINE, &DeleteParams::default()).await?;
     Ok(())
+}
+
+const MINE: &str = "peerup-01234567";
+const THEIRS: &str = "peerup-89abcdef";
+const NOT_OURS: &str = "must be an object that the operator made";
+
+/// Applies our labels.
+async fn claim(api: &Api<ConfigMap>, name: &str) -> kube::Result<ConfigMap> {
+    let metadata = json!({ "name": name, "labels": ours() });
+    let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+    let parameters = PatchParams::apply("peerup-operator").force();
+    api.patch(name, &parameters, &Patch::Apply(object)).await
 }
 
 async fn services(client: &Client, operator: &Client, namespace: &str) -> Result<()> {

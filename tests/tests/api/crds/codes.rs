@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{kinds, refused, with, without};
+use super::{Kind, kinds, refused, with, without};
 
 fn code_status(slots: &[(u16, &str)]) -> Value {
     let codes: Vec<_> = slots
@@ -125,35 +125,18 @@ async fn a_pairing_code_changes_only_its_state_and_only_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_status_of_a_pairing_code_never_goes_back() -> Result<()> {
-    let (_, codes, _) = kinds().await?;
-    codes
-        .create(
-            "three",
-            json!({ "networkRef": { "name": "crew" }, "count": 3 }),
-        )
-        .await?;
-    let status = code_status(&[(0, "Used"), (1, "Available"), (2, "Expired")]);
-    codes.status("three", status.clone()).await?;
-    let hash = |hash: &str| {
-        let mut status = status.clone();
-        status["codes"][1]["hash"] = json!(hash.repeat(64));
-        status
-    };
-    let no_peer = {
-        let mut status = status.clone();
-        status["codes"][1]["state"] = json!("Used");
-        status
-    };
+async fn a_slot_never_goes_back() -> Result<()> {
+    let codes = issued().await?;
+    let hash = with_slot("hash", json!("f".repeat(64)));
+    let key = with_slot("publicKey", json!("f".repeat(64)));
+    let no_peer = with_slot("state", json!("Used"));
     for (changed, words) in [
-        (Value::Null, "status must not be removed"),
-        (json!({}), "group must not change"),
         (
-            without(status.clone(), "codes"),
+            without(issued_status(), "codes"),
             "codes must keep every slot",
         ),
         (
-            with(status.clone(), "codes", json!([])),
+            with(issued_status(), "codes", json!([])),
             "codes must keep every slot",
         ),
         (
@@ -168,26 +151,42 @@ async fn the_status_of_a_pairing_code_never_goes_back() -> Result<()> {
             code_status(&[(0, "Used"), (1, "Available"), (2, "Burned")]),
             "state must not change any more",
         ),
-        (hash("f"), "codes must keep hash and publicKey"),
+        (hash, "codes must keep hash and publicKey"),
+        (key, "hash and publicKey must not change"),
         (no_peer, "peerRef must be set when the state is Used"),
+    ] {
+        refused(
+            &changed.to_string(),
+            codes.status("three", changed).await,
+            words,
+        )?;
+    }
+    let forward = code_status(&[(0, "Used"), (1, "Burned"), (2, "Expired")]);
+    codes.status("three", forward).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_counted_never_goes_back() -> Result<()> {
+    let codes = issued().await?;
+    let status = issued_status;
+    for (changed, words) in [
+        (Value::Null, "status must not be removed"),
+        (json!({}), "group must not change"),
         (
-            with(status.clone(), "failedAttempts", json!(0)),
+            with(status(), "failedAttempts", json!(0)),
             "failedAttempts must not become smaller",
         ),
         (
-            without(status.clone(), "failedAttempts"),
+            without(status(), "failedAttempts"),
             "failedAttempts must not become smaller",
         ),
         (
-            with(
-                status.clone(),
-                "expirationTime",
-                json!("2026-01-01T01:00:01Z"),
-            ),
+            with(status(), "expirationTime", json!("2026-01-01T01:00:01Z")),
             "expirationTime must not become later",
         ),
         (
-            with(status.clone(), "issuedTime", json!("2025-01-01T01:00:01Z")),
+            with(status(), "issuedTime", json!("2025-01-01T01:00:01Z")),
             "issuedTime must not change",
         ),
     ] {
@@ -197,14 +196,30 @@ async fn the_status_of_a_pairing_code_never_goes_back() -> Result<()> {
             words,
         )?;
     }
-    let forward = with(
-        code_status(&[(0, "Used"), (1, "Burned"), (2, "Expired")]),
-        "failedAttempts",
-        json!(3),
-    );
+    let forward = with(status(), "failedAttempts", json!(3));
     let forward = with(forward, "expirationTime", json!("2026-01-01T00:30:00Z"));
     codes.status("three", forward).await?;
     Ok(())
+}
+
+fn issued_status() -> Value {
+    code_status(&[(0, "Used"), (1, "Available"), (2, "Expired")])
+}
+
+/// The same with another value in the slot that is still available.
+fn with_slot(field: &str, value: Value) -> Value {
+    let mut status = issued_status();
+    status["codes"][1][field] = value;
+    status
+}
+
+/// A PairingCode with that status.
+async fn issued() -> Result<Kind> {
+    let (_, codes, _) = kinds().await?;
+    let spec = json!({ "networkRef": { "name": "crew" }, "count": 3 });
+    codes.create("three", spec).await?;
+    codes.status("three", issued_status()).await?;
+    Ok(codes)
 }
 
 #[tokio::test]
