@@ -18,6 +18,7 @@ use crate::{
     circuits::Circuits,
     config::{RelayLimits, Role},
     counters::Counters,
+    dht,
     event::Event,
     gate::Gate,
     members::Members,
@@ -48,9 +49,6 @@ const RESERVATION_RATE: (NonZeroU32, Duration) =
     (NonZeroU32::MIN.saturating_add(29), Duration::from_secs(10));
 const CIRCUIT_RATE: (NonZeroU32, Duration) =
     (NonZeroU32::MIN.saturating_add(511), Duration::from_secs(1));
-const DHT_RECORDS: usize = 4096;
-const DHT_VALUE_BYTES: usize = 4096;
-const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -67,7 +65,7 @@ pub(crate) struct Behaviour {
 pub(crate) struct Inner {
     pub(crate) circuits: Toggle<Circuits>,
     client: Toggle<relay::client::Behaviour>,
-    pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(crate) dht: kad::Behaviour<kad::store::MemoryStore>,
     ping: ping::Behaviour,
 }
 
@@ -149,7 +147,7 @@ fn behaviour(
     let inner = Inner {
         circuits: circuits.into(),
         client: client.into(),
-        kad: dht(id, kad_name, role),
+        dht: dht::behaviour(id, kad_name, role),
         ping: ping::Behaviour::new(
             ping::Config::new()
                 .with_interval(PING_INTERVAL)
@@ -198,28 +196,4 @@ fn relay_config(limits: &RelayLimits, members: &Members) -> relay::Config {
     }
     .reservation_rate_per_peer(RESERVATION_RATE.0, RESERVATION_RATE.1)
     .circuit_src_per_peer(CIRCUIT_RATE.0, CIRCUIT_RATE.1)
-}
-
-/// The network's DHT: relays keep it, peers ask; its table is filled by hand.
-fn dht(id: PeerId, name: StreamProtocol, role: &Role) -> kad::Behaviour<kad::store::MemoryStore> {
-    let store = kad::store::MemoryStore::with_config(
-        id,
-        kad::store::MemoryStoreConfig {
-            max_records: DHT_RECORDS,
-            max_value_bytes: DHT_VALUE_BYTES,
-            ..kad::store::MemoryStoreConfig::default()
-        },
-    );
-    let mut config = kad::Config::new(name);
-    config
-        .set_query_timeout(DHT_QUERY_TIMEOUT)
-        .set_record_filtering(kad::StoreInserts::FilterBoth)
-        .set_kbucket_inserts(kad::BucketInserts::Manual)
-        .set_periodic_bootstrap_interval(None);
-    let mut dht = kad::Behaviour::with_config(id, store, config);
-    dht.set_mode(Some(match role {
-        Role::Peer => kad::Mode::Client,
-        Role::Relay(_) => kad::Mode::Server,
-    }));
-    dht
 }

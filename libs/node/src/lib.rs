@@ -22,6 +22,7 @@ mod behaviour;
 mod circuits;
 mod config;
 mod counters;
+mod dht;
 mod event;
 mod gate;
 pub mod io;
@@ -35,6 +36,8 @@ mod quiet;
 mod stream;
 mod streams;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use libp2p::swarm::ConnectionId;
 pub use peerup_protocol::{Multiaddr, PeerId};
@@ -42,7 +45,7 @@ pub use peerup_protocol::{Multiaddr, PeerId};
 pub use config::{Config, RelayLimits, Role};
 pub use counters::{Connections, Denied, Snapshot};
 pub use event::{Event, Origin};
-pub use node::{DialError, Node, NodeError, OpenError, ReserveError, start};
+pub use node::{DhtError, DialError, Node, NodeError, OpenError, ReserveError, start};
 pub use probation::{Pool, ProbationLimits};
 pub use protocol::Protocol;
 pub use stream::Stream;

@@ -71,6 +71,14 @@ pub struct KnownList {
     pub signed: Signed,
 }
 
+impl Presented {
+    /// What orders lists; zeros for none.
+    fn order(&self) -> (u64, UnixTime) {
+        let list = self.revocations.as_ref();
+        list.map_or((0, 0), |list| (list.epoch, list.issued))
+    }
+}
+
 /// What a credential is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -172,21 +180,17 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let served = within(listen(
-        stream,
-        &peer,
-        membership,
-        async |standing| match standing {
-            Standing::Admitted => {
-                node.admit(peer).await;
-                Ok(())
+    let served = within(async {
+        let (theirs, standing) = hear(stream, &peer, membership).await?;
+        match standing {
+            Standing::Admitted => node.admit(peer).await,
+            Standing::Renewing => {
+                let entered = node.enter(connection, Pool::Renewing).await;
+                entered.map_err(|_| MemberError::Probation)?;
             }
-            Standing::Renewing => node
-                .enter(connection, Pool::Renewing)
-                .await
-                .map_err(|_| MemberError::Probation),
-        },
-    ))
+        }
+        answer(stream, &peer, membership, &theirs, standing).await
+    })
     .await;
     if matches!(served, Err(MemberError::Refused(_))) {
         node.expel(peer).await;
@@ -231,73 +235,68 @@ where
 {
     let own = membership.presented();
     write_frame(stream, &hello(&own).encode()).await?;
-    let theirs = MemberHello::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
-    let standing = membership.check(peer, &theirs.credential)?;
-    settle(stream, &own, &theirs, membership)
-        .await?
-        .map_or(Ok(standing), |()| {
-            Ok(membership.check(peer, &theirs.credential)?)
-        })
+    let (theirs, standing) = hear(stream, peer, membership).await?;
+    settle(stream, peer, membership, &own, &theirs, standing).await
 }
 
-/// The listener's side; `accept` comes between the check and the answer.
-async fn listen<S>(
+/// The listener's side after the other's hello.
+async fn answer<S>(
     stream: &mut S,
     peer: &PeerId,
     membership: &impl Membership,
-    accept: impl AsyncFnOnce(Standing) -> Result<(), MemberError>,
+    theirs: &MemberHello,
+    standing: Standing,
 ) -> Result<Standing, MemberError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let theirs = MemberHello::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
-    let standing = membership.check(peer, &theirs.credential)?;
-    accept(standing).await?;
     let own = membership.presented();
     write_frame(stream, &hello(&own).encode()).await?;
-    settle(stream, &own, &theirs, membership)
-        .await?
-        .map_or(Ok(standing), |()| {
-            Ok(membership.check(peer, &theirs.credential)?)
-        })
+    settle(stream, peer, membership, &own, theirs, standing).await
 }
 
-/// The side with the newer revocations sends them; `Some` when this side learned.
+/// The other side's hello, checked.
+async fn hear<S>(
+    stream: &mut S,
+    peer: &PeerId,
+    membership: &impl Membership,
+) -> Result<(MemberHello, Standing), MemberError>
+where
+    S: AsyncRead + Unpin,
+{
+    let theirs = MemberHello::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
+    let standing = membership.check(peer, &theirs.credential)?;
+    Ok((theirs, standing))
+}
+
+/// The side with the newer revocations sends them; the one that learns checks the other again.
 async fn settle<S>(
     stream: &mut S,
+    peer: &PeerId,
+    membership: &impl Membership,
     own: &Presented,
     theirs: &MemberHello,
-    membership: &impl Membership,
-) -> Result<Option<()>, MemberError>
+    standing: Standing,
+) -> Result<Standing, MemberError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let known = own
-        .revocations
-        .as_ref()
-        .map_or((0, 0), |list| (list.epoch, list.issued));
-    match (&own.revocations, (theirs.epoch, theirs.issued)) {
-        (Some(list), other) if known > other => {
-            let lists = MemberLists {
-                revocations: list.signed.clone(),
-            };
-            write_frame(stream, &lists.encode()).await?;
-            Ok(None)
-        }
-        (_, other) if other > known => {
-            let lists = MemberLists::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
-            membership.learn(lists.revocations)?;
-            Ok(Some(()))
-        }
-        _ => Ok(None),
+    let known = own.order();
+    let other = (theirs.epoch, theirs.issued);
+    if other > known {
+        let lists = MemberLists::decode(&read_frame(stream, MAX_LONG_FRAME).await?)?;
+        membership.learn(lists.revocations)?;
+        return Ok(membership.check(peer, &theirs.credential)?);
     }
+    if let Some(list) = own.revocations.as_ref().filter(|_| known > other) {
+        let revocations = list.signed.clone();
+        write_frame(stream, &MemberLists { revocations }.encode()).await?;
+    }
+    Ok(standing)
 }
 
 fn hello(own: &Presented) -> MemberHello {
-    let (epoch, issued) = own
-        .revocations
-        .as_ref()
-        .map_or((0, 0), |list| (list.epoch, list.issued));
+    let (epoch, issued) = own.order();
     MemberHello {
         credential: own.credential.clone(),
         epoch,

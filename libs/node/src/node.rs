@@ -1,10 +1,10 @@
 //! The handle of a running node.
 
-use std::io;
+use std::{io, sync::Arc};
 
-use libp2p::swarm::ConnectionId;
+use libp2p::{multiaddr::Protocol as Part, swarm::ConnectionId};
 use peerup_protocol::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     config::Config,
@@ -21,6 +21,8 @@ use crate::{
 const COMMANDS: usize = 64;
 /// Events and inbound streams that wait for the reader.
 const EVENTS: usize = 256;
+/// Circuits that are asked for at once: libp2p drops requests over ten on a connection.
+const CIRCUIT_DIALS: usize = 8;
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,11 +103,29 @@ pub enum ReserveError {
     Stopped,
 }
 
+/// Why the DHT could not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DhtError {
+    /// The value is longer than the DHT takes.
+    #[error("the value is too long for the DHT")]
+    TooLong,
+    /// No relay is connected, or none answered in time.
+    #[error("no relay took part")]
+    NoRelay,
+    /// Too many queries are under way.
+    #[error("too many queries")]
+    Busy,
+    /// The node has been shut down.
+    #[error("the node is shut down")]
+    Stopped,
+}
+
 /// A running node; clones share it. It stops when all clones are gone.
 #[derive(Debug, Clone)]
 pub struct Node {
     peer_id: PeerId,
     commands: mpsc::Sender<Command>,
+    circuit_dials: Arc<Semaphore>,
 }
 
 /// Starts the swarm on the current tokio runtime.
@@ -118,7 +138,13 @@ pub fn start(config: Config) -> Result<(Node, mpsc::Receiver<Event>), NodeError>
     let task = task::Task::new(config, command_queue, events)?;
     let peer_id = task.peer_id();
     tokio::spawn(task.run());
-    Ok((Node { peer_id, commands }, event_queue))
+    let circuit_dials = Arc::new(Semaphore::new(CIRCUIT_DIALS));
+    let node = Node {
+        peer_id,
+        commands,
+        circuit_dials,
+    };
+    Ok((node, event_queue))
 }
 
 impl Node {
@@ -137,6 +163,13 @@ impl Node {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     ) -> Result<ConnectionId, DialError> {
+        let through_relay = addresses
+            .iter()
+            .any(|a| a.iter().any(|part| part == Part::P2pCircuit));
+        let _turn = match through_relay {
+            true => self.circuit_dials.acquire().await.ok(),
+            false => None,
+        };
         self.ask(|reply| Command::Dial {
             peer,
             addresses,
@@ -233,6 +266,27 @@ impl Node {
         let _ = self
             .ask(|reply| Command::AddExternalAddress { address, reply })
             .await;
+    }
+
+    /// Puts `value` (at most 4096 bytes) into the DHT under this node's PeerId, replacing what it put
+    /// before. It should be signed: relays keep it unread.
+    ///
+    /// # Errors
+    /// When no relay keeps it.
+    pub async fn publish(&self, value: Vec<u8>) -> Result<(), DhtError> {
+        self.ask(|reply| Command::Publish { value, reply })
+            .await
+            .unwrap_or(Err(DhtError::Stopped))
+    }
+
+    /// What the relays keep under `peer`, at most one value a relay asked; may be old or forged.
+    ///
+    /// # Errors
+    /// When no relay can be asked.
+    pub async fn find(&self, peer: PeerId) -> Result<Vec<Vec<u8>>, DhtError> {
+        self.ask(|reply| Command::Find { peer, reply })
+            .await
+            .unwrap_or(Err(DhtError::Stopped))
     }
 
     /// The state at this moment.

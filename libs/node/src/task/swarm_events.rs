@@ -8,9 +8,7 @@ use std::io;
 
 use libp2p::{
     core::transport::ListenerId,
-    identify,
-    kad::{self, store::RecordStore},
-    ping, relay,
+    identify, kad, ping, relay,
     swarm::{self, ListenError, SwarmEvent},
 };
 use peerup_protocol::PeerId;
@@ -19,6 +17,7 @@ use super::Task;
 use crate::{
     behaviour::{BehaviourEvent, InnerEvent},
     counters::Denial,
+    dht,
     event::{Event, Origin},
     node::{DialError, ReserveError},
     probation::Refused,
@@ -119,8 +118,16 @@ impl Task {
                 ..
             }) => self.on_reserved(relay_peer_id, renewal),
             InnerEvent::Client(event) => tracing::debug!(?event, "relay client"),
-            InnerEvent::Kad(kad::Event::InboundRequest { request }) => self.on_dht_request(request),
-            InnerEvent::Kad(event) => tracing::trace!(?event, "dht"),
+            InnerEvent::Dht(kad::Event::InboundRequest { request }) => {
+                let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().dht;
+                if !dht::keep(kad, request) {
+                    self.counters.deny(Denial::Record);
+                }
+            }
+            InnerEvent::Dht(kad::Event::OutboundQueryProgressed {
+                id, result, step, ..
+            }) => self.queries.on_progress(id, result, &step),
+            InnerEvent::Dht(event) => tracing::trace!(?event, "dht"),
             InnerEvent::Ping(event) => self.on_ping(&event),
         }
     }
@@ -157,7 +164,7 @@ impl Task {
             Some(waiting) => {
                 let why = reason
                     .err()
-                    .map_or_else(|| "connection closed".into(), |e| e.to_string());
+                    .map_or_else(|| "connection closed".into(), |error| chain(&error));
                 let _ = waiting.send(Err(ReserveError::Refused(why)));
             }
             None => self.outbox.push_back(Event::ReservationLost {
@@ -175,23 +182,6 @@ impl Task {
         }
         tracing::debug!(%error, "inbound connection failed");
     }
-
-    /// A member may keep one record at a relay, under its own PeerId; readers check its signature.
-    fn on_dht_request(&mut self, request: kad::InboundRequest) {
-        let kad::InboundRequest::PutRecord {
-            source,
-            record: Some(record),
-            ..
-        } = request
-        else {
-            return;
-        };
-        let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().kad;
-        let own = record.key == kad::RecordKey::new(&source.to_bytes());
-        if !own || kad.store_mut().put(record).is_err() {
-            self.counters.deny(Denial::Record);
-        }
-    }
 }
 
 pub(super) fn dial_error(error: &swarm::DialError) -> DialError {
@@ -204,4 +194,13 @@ pub(super) fn dial_error(error: &swarm::DialError) -> DialError {
         | swarm::DialError::DialPeerConditionFalse(_)
         | swarm::DialError::Transport(_) => DialError::Failed(error.to_string()),
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -1,0 +1,13 @@
+//! Real swarms on loopback: events with deadlines, no sleeps.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test picks the event it waits for"
+)]
+
+mod admission;
+mod circuits;
+mod dht;
+mod pairing;
+mod probation;
+mod strangers;
+mod support;

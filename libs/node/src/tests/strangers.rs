@@ -1,0 +1,107 @@
+//! What a program that knows nothing of the network learns from a relay.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::{
+    SwarmBuilder, identify,
+    multiaddr::Protocol as Part,
+    noise, relay,
+    swarm::{NetworkBehaviour, SwarmEvent},
+    tcp, yamux,
+};
+use tokio::time::timeout;
+
+use super::support::{DEADLINE, NAMESPACE, Running, names};
+
+#[derive(NetworkBehaviour)]
+struct Stranger {
+    identify: identify::Behaviour,
+    relay: relay::client::Behaviour,
+}
+
+fn stranger() -> libp2p::Swarm<Stranger> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::default(),
+            noise::Config::new,
+            yamux::Config::default,
+        )
+        .unwrap()
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key, relay| Stranger {
+            identify: identify::Behaviour::new(identify::Config::new("x".into(), key.public())),
+            relay,
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build()
+}
+
+#[tokio::test]
+async fn a_stranger_sees_identify_member_and_pair_and_no_namespace() {
+    let relay = Running::relay().await;
+    relay
+        .node
+        .add_external_address("/ip4/198.51.100.7/tcp/4001".parse().unwrap())
+        .await;
+    let mut stranger = stranger();
+    stranger.dial(relay.tcp()[0].clone()).unwrap();
+    let info = timeout(DEADLINE, async {
+        loop {
+            if let SwarmEvent::Behaviour(StrangerEvent::Identify(identify::Event::Received {
+                info,
+                ..
+            })) = stranger.select_next_some().await
+            {
+                return info;
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let mut protocols: Vec<String> = info.protocols.iter().map(ToString::to_string).collect();
+    protocols.sort();
+    let mut expected = vec![
+        "/ipfs/id/1.0.0".into(),
+        "/ipfs/id/push/1.0.0".into(),
+        names().member(),
+        names().pair(),
+    ];
+    expected.sort();
+    assert_eq!(protocols, expected);
+    assert_eq!(info.listen_addrs, vec![]);
+    assert_eq!(
+        (info.agent_version.as_str(), info.protocol_version.as_str()),
+        ("peerup", "peerup/1")
+    );
+    assert!(!format!("{info:?}").contains(NAMESPACE));
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_reservation() {
+    let relay = Running::relay().await;
+    let mut stranger = stranger();
+    let through = relay.tcp()[0]
+        .clone()
+        .with(Part::P2p(relay.id()))
+        .with(Part::P2pCircuit);
+    stranger.listen_on(through).unwrap();
+    timeout(DEADLINE, async {
+        loop {
+            match stranger.select_next_some().await {
+                SwarmEvent::ListenerClosed { reason, .. } => {
+                    assert!(reason.is_err());
+                    return;
+                }
+                SwarmEvent::Behaviour(StrangerEvent::Relay(event)) => panic!("{event:?}"),
+                _ => {}
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(relay.node.snapshot().await.unwrap().reservations, vec![]);
+}
