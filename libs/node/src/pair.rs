@@ -14,7 +14,7 @@ use peerup_protocol::secret::Secret;
 use rand::{TryRng, rngs::SysRng};
 
 pub use joiner::{PairError, Paired, join, pair};
-pub use responder::{Desk, Lookup, Verdict, serve};
+pub use responder::{Desk, Ends, Lookup, Verdict, respond};
 
 /// How long a joiner waits for the answer to its request.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);

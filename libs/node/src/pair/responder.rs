@@ -4,7 +4,6 @@
 use std::future::Future;
 
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::swarm::ConnectionId;
 use peerup_pairing::handshake::{
     Failure, M1, M1_LENGTH, M3_LENGTH, M5_LENGTH, Responder, ResponderAnswering,
 };
@@ -22,7 +21,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{SILENCE_END, SILENCE_STEP, random};
 use crate::{
     io::{read_frame, write_frame},
-    node::Node,
     probation::{Pool, Refused},
 };
 
@@ -73,78 +71,31 @@ pub enum Verdict {
 
 /// The network and the two ends of the stream.
 #[derive(Debug, Clone)]
-pub(super) struct Ends {
-    pub(super) net: NetworkId,
-    pub(super) namespace: DhtNamespace,
-    pub(super) responder: PeerId,
-    pub(super) joiner: PeerId,
+pub struct Ends {
+    /// The network.
+    pub net: NetworkId,
+    /// Its name on the wire.
+    pub namespace: DhtNamespace,
+    /// This relay.
+    pub responder: PeerId,
+    /// Who wants to join, as the connection proves.
+    pub joiner: PeerId,
 }
 
-/// The joiner's connection, on probation.
-pub(super) trait Door: Sync {
-    /// Moves it into a pool, if there is room.
-    fn enter(&self, pool: Pool) -> impl Future<Output = Result<(), Refused>> + Send;
-    /// Admits the joiner.
-    fn admit(&self) -> impl Future<Output = ()> + Send;
-}
-
-struct NodeDoor<'a> {
-    node: &'a Node,
-    connection: ConnectionId,
-    joiner: PeerId,
-}
-
-impl Door for NodeDoor<'_> {
-    async fn enter(&self, pool: Pool) -> Result<(), Refused> {
-        self.node.enter(self.connection, pool).await
-    }
-
-    async fn admit(&self) {
-        self.node.admit(self.joiner).await;
-    }
-}
-
-/// Answers an inbound stream on a connection of `joiner` and closes the connection unless it
-/// joined. A joiner is admitted before it is answered.
-pub async fn serve<S>(
-    node: &Node,
-    stream: &mut S,
-    joiner: PeerId,
-    connection: ConnectionId,
-    network: (NetworkId, DhtNamespace),
-    desk: &impl Desk,
-) -> Verdict
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let (net, namespace) = network;
-    let ends = Ends {
-        net,
-        namespace,
-        responder: node.peer_id(),
-        joiner,
-    };
-    let door = NodeDoor {
-        node,
-        connection,
-        joiner,
-    };
-    let verdict = respond(stream, &ends, desk, &door).await;
-    if !matches!(verdict, Verdict::Joined(_)) {
-        node.close_connection(connection).await;
-    }
-    verdict
-}
-
-/// The responder's side; the caller drops the stream afterwards.
-pub(super) async fn respond<S>(
+/// The responder's side. `enter` moves the joiner's connection into a pool, `admit` comes between
+/// redemption and answer. The caller then drops the stream, and closes the connection unless the
+/// joiner has joined.
+pub async fn respond<S, E, A>(
     stream: &mut S,
     ends: &Ends,
     desk: &impl Desk,
-    door: &impl Door,
+    enter: impl Fn(Pool) -> E,
+    admit: impl FnOnce() -> A,
 ) -> Verdict
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    E: Future<Output = Result<(), Refused>>,
+    A: Future<Output = ()>,
 {
     let Ok(m1) = read_frame(stream, M1_LENGTH).await else {
         return Verdict::Busy;
@@ -152,7 +103,7 @@ where
     let started = Instant::now();
     let attempt = async {
         let m1 = M1::parse(&m1).map_err(|failure| Stop::Failed(failure.refusal()))?;
-        attempt(stream, ends, m1, desk, door).await
+        attempt(stream, ends, m1, desk, enter, admit).await
     };
     let ended = timeout_at(started + SILENCE_END, attempt).await;
     match ended.unwrap_or(Err(Stop::Failed(RefusalReason::Timeout))) {
@@ -180,15 +131,18 @@ fn reset_at(started: Instant, now: Instant) -> Instant {
     started + at
 }
 
-async fn attempt<S>(
+async fn attempt<S, E, A>(
     stream: &mut S,
     ends: &Ends,
     m1: M1,
     desk: &impl Desk,
-    door: &impl Door,
+    enter: impl Fn(Pool) -> E,
+    admit: impl FnOnce() -> A,
 ) -> Result<IssuedRecord, Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    E: Future<Output = Result<(), Refused>>,
+    A: Future<Output = ()>,
 {
     let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
     let busy = |_| Stop::Busy;
@@ -202,7 +156,7 @@ where
         },
     );
     let lookup = if slot == Slot::ATTESTED {
-        door.enter(Pool::Asking).await.map_err(busy)?;
+        enter(Pool::Asking).await.map_err(busy)?;
         let known = lookup.await;
         let attested = matches!(known, Lookup::Known { attested: true, .. });
         let pool = if attested {
@@ -210,10 +164,10 @@ where
         } else {
             Pool::Probationary
         };
-        door.enter(pool).await.map_err(busy)?;
+        enter(pool).await.map_err(busy)?;
         futures::future::Either::Left(std::future::ready(known))
     } else {
-        door.enter(Pool::Probationary).await.map_err(busy)?;
+        enter(Pool::Probationary).await.map_err(busy)?;
         futures::future::Either::Right(lookup)
     };
 
@@ -263,7 +217,7 @@ where
         identity,
     };
     let issued = desk.redeem(redeem).await.map_err(Stop::Failed)?;
-    door.admit().await;
+    admit().await;
     answer(stream, answering, &issued)
         .await
         .map_err(Stop::Failed)?;

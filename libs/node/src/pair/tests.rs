@@ -1,7 +1,7 @@
 //! Silence, deadlines and durability.
 
 use std::{
-    future::pending,
+    future::{pending, ready},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,10 +20,7 @@ use peerup_protocol::{
 use tokio::time::{Instant, sleep};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::{
-    responder::{Door, Ends, respond},
-    *,
-};
+use super::*;
 use crate::{
     io::{read_frame, read_frame_within, write_frame},
     probation::{Pool, Refused},
@@ -142,37 +139,16 @@ impl Desk for Office {
     }
 }
 
-/// A connection on probation, as the responder sees it.
-struct Front<'a> {
-    office: &'a Office,
-    full: bool,
-    pools: Mutex<Vec<Pool>>,
-}
-
-impl<'a> Front<'a> {
-    fn of(office: &'a Office) -> Self {
-        Self {
-            office,
-            full: false,
-            pools: Mutex::default(),
-        }
-    }
-}
-
-impl Door for Front<'_> {
-    async fn enter(&self, pool: Pool) -> Result<(), Refused> {
-        self.pools.lock().unwrap().push(pool);
-        if self.full {
-            Err(Refused::Full)
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn admit(&self) {
-        let durable = self.office.redeemed.load(Ordering::SeqCst);
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    office: &Office,
+    enter: impl Fn(Pool) -> Result<(), Refused>,
+) -> Verdict {
+    let admit = async || {
+        let durable = office.redeemed.load(Ordering::SeqCst);
         assert!(durable, "admitted before it is durable");
-    }
+    };
+    respond(stream, &ends(), office, |pool| ready(enter(pool)), admit).await
 }
 
 async fn run(
@@ -184,7 +160,7 @@ async fn run(
     let identity = joiner();
     let joining = join_as(&mut near, code, &identity, &name);
     let answering = async {
-        let verdict = respond(&mut far, &ends(), office, &Front::of(office)).await;
+        let verdict = answer(&mut far, office, |_| Ok(())).await;
         drop(far);
         verdict
     };
@@ -287,7 +263,7 @@ async fn after_m2_a_failing_joiner_hears_nothing() {
         read_frame_within(&mut near, 4096, Duration::from_secs(60)).await
     };
     let answering = async {
-        respond(&mut far, &ends(), &office, &Front::of(&office)).await;
+        answer(&mut far, &office, |_| Ok(())).await;
         drop(far);
     };
     let (heard, ()) = join(attacker, answering).await;
@@ -303,11 +279,7 @@ async fn a_full_pool_is_busy_before_m2() {
     let (name, identity, code) = (PeerName::parse("laptop").unwrap(), joiner(), code(Slot(1)));
     let office = Office::default();
     let answering = async {
-        let full = Front {
-            full: true,
-            ..Front::of(&office)
-        };
-        let verdict = respond(&mut far, &ends(), &office, &full).await;
+        let verdict = answer(&mut far, &office, |_| Err(Refused::Full)).await;
         drop(far);
         verdict
     };
@@ -325,11 +297,15 @@ async fn an_attested_code_enters_its_own_pool() {
         let (mut near, mut far) = pipe();
         let (name, identity, code) = (PeerName::parse("web-0").unwrap(), joiner(), code(slot));
         let office = Office::default();
-        let front = Front::of(&office);
-        let answering = async { respond(&mut far, &ends(), &office, &front).await };
+        let pools = Mutex::new(Vec::new());
+        let enter = |pool| {
+            pools.lock().unwrap().push(pool);
+            Ok(())
+        };
+        let answering = async { answer(&mut far, &office, enter).await };
         let (joined, _) = join(join_as(&mut near, &code, &identity, &name), answering).await;
         joined.unwrap();
-        assert_eq!(*front.pools.lock().unwrap(), expected);
+        assert_eq!(*pools.lock().unwrap(), expected);
     }
 }
 

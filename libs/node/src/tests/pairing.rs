@@ -13,7 +13,7 @@ use peerup_protocol::{
 use super::support::{Card, Running, namespace, net, network_key, now, record};
 use crate::{
     Event, Protocol, member,
-    pair::{self, Desk, Lookup, PairError, Verdict},
+    pair::{self, Desk, Ends, Lookup, PairError, Verdict},
 };
 
 /// An operator that knows one code and redeems it for anybody.
@@ -75,9 +75,18 @@ fn serve(mut relay: Running, salt: Secret<32>) -> tokio::sync::mpsc::Receiver<Ve
             };
             let node = &relay.node;
             if protocol == Protocol::Pair {
-                let network = (net(), namespace());
-                let verdict =
-                    pair::serve(node, &mut stream, peer, connection, network, &desk).await;
+                let ends = Ends {
+                    net: net(),
+                    namespace: namespace(),
+                    responder: relay.id(),
+                    joiner: peer,
+                };
+                let enter = |pool| node.enter(connection, pool);
+                let admit = || node.admit(peer);
+                let verdict = pair::respond(&mut stream, &ends, &desk, enter, admit).await;
+                if !matches!(verdict, Verdict::Joined(_)) {
+                    node.close_connection(connection).await;
+                }
                 verdicts.send(verdict).await.unwrap();
             } else {
                 member::serve(node, &mut stream, peer, connection, card.as_ref())
