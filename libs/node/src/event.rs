@@ -54,7 +54,8 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Something that happened on the network.
+/// Something that happened on the network. Inbound streams come from the connections themselves,
+/// so the first may come before its connection's [`Event::Connected`].
 #[derive(Debug)]
 pub enum Event {
     /// A socket is open at this address.

@@ -51,7 +51,7 @@ async fn the_circuit_count_survives_the_end_of_either_side() {
         b.node.dial(a.id(), relay.circuit(a.id())).await.unwrap();
         relay.state(|s| s.circuits == 2).await;
         let ends = if source_ends { &b } else { &a };
-        relay.node.close(ends.id()).await;
+        ends.node.close(relay.id()).await;
         relay.state(|s| s.circuits == 0).await;
         // A second report of an end would make the next count wrong.
         befriend(&a, &relay, relay.tcp()).await;

@@ -62,7 +62,7 @@ async fn the_ninth_of_one_source_is_not_let_in() {
     let mut peers = Vec::new();
     for _ in 0..8 {
         let peer = Running::peer().await;
-        peer.node.dial(relay.id(), relay.quic()).await.unwrap();
+        peer.node.dial(relay.id(), relay.tcp()).await.unwrap();
         relay
             .state(|s| s.probation.arriving == peers.len() + 1)
             .await;
