@@ -25,6 +25,10 @@ pub const MAX_ADDRESSES: usize = 8;
 /// Longest text that is looked at, in bytes, dashes and white space included.
 pub const MAX_TEXT: usize = 64 * 1024;
 
+/// No payload with its checksum is longer.
+const MAX_PAYLOAD: usize =
+    128 + MAX_RESPONDERS * (PEER_ID_LENGTH + 2 + MAX_ADDRESSES * (MAX_ADDRESS + 1));
+
 const PREFIX: &str = "peerup1";
 const SUITE: u8 = 1;
 
@@ -137,9 +141,10 @@ impl Code {
             return Err(CodeError::TooLong);
         }
         let kept = text.chars().filter(|c| *c != '-' && !c.is_whitespace());
-        let text: Zeroizing<String> =
-            Zeroizing::new(kept.map(|c| c.to_ascii_uppercase()).collect());
-        let body = text
+        // Sized once, so that no copy of a secret is left behind by growing.
+        let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+        plain.extend(kept.map(|c| c.to_ascii_uppercase()));
+        let body = plain
             .strip_prefix(PREFIX.to_ascii_uppercase().as_str())
             .ok_or(CodeError::Prefix)?;
         let bytes = Zeroizing::new(
@@ -155,7 +160,8 @@ impl Code {
     }
 
     /// The text for a person. At most nine responders with eight addresses of at
-    /// most 255 bytes each are written; more are left out.
+    /// most 255 bytes each are written; more are left out, and so are responders
+    /// without an address. Without any responder it is not a code.
     #[must_use]
     pub fn to_text(&self) -> SecretText {
         let mut bytes = Zeroizing::new(self.encode());
@@ -176,7 +182,7 @@ impl Code {
 
     fn encode(&self) -> Vec<u8> {
         let kind = self.kind.handshake().as_u8();
-        let mut w = Writer::new()
+        let mut w = Writer::with_capacity(MAX_PAYLOAD)
             .u8(kind)
             .u8(SUITE)
             .bytes(self.net.0)
@@ -186,14 +192,11 @@ impl Code {
             .bytes(self.secret.expose())
             .lp8(&self.namespace)
             .u32(self.not_after);
-        w = w.u8(self.responders.len().min(MAX_RESPONDERS) as u8);
-        for responder in self.responders.iter().take(MAX_RESPONDERS) {
-            let fits = responder
-                .addresses
-                .iter()
-                .filter(|address| address.len() <= MAX_ADDRESS);
-            let addresses: Vec<_> = fits.take(MAX_ADDRESSES).collect();
-            w = w.lp8(responder.peer.to_bytes()).u8(addresses.len() as u8);
+        let reachable = self.responders.iter().filter_map(with_addresses);
+        let reachable: Vec<_> = reachable.take(MAX_RESPONDERS).collect();
+        w = w.u8(reachable.len() as u8);
+        for (peer, addresses) in reachable {
+            w = w.lp8(peer.to_bytes()).u8(addresses.len() as u8);
             w = addresses.into_iter().fold(w, Writer::lp8);
         }
         w.into_vec()
@@ -223,6 +226,16 @@ impl Code {
         r.finish()?;
         Ok(code)
     }
+}
+
+/// A responder with the addresses that fit; nothing if none does.
+fn with_addresses(responder: &Responder) -> Option<(PeerId, Vec<&Multiaddr>)> {
+    let fits = responder
+        .addresses
+        .iter()
+        .filter(|address| address.len() <= MAX_ADDRESS);
+    let addresses: Vec<_> = fits.take(MAX_ADDRESSES).collect();
+    (!addresses.is_empty()).then_some((responder.peer, addresses))
 }
 
 fn decode_responders(r: &mut Reader<'_>, kind: CodeKind) -> Result<Vec<Responder>, DecodeError> {

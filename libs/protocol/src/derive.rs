@@ -30,7 +30,7 @@ pub fn slot_secret(seed: &NetworkSeed, net: &NetworkId, uid: &str, slot: Slot) -
 /// What relays and objects hold instead of a code's secret; the handshake's salt.
 #[must_use]
 pub fn code_hash(net: &NetworkId, group: &GroupId, slot: Slot, secret: &CodeSecret) -> [u8; 32] {
-    let head = Writer::new()
+    let head = Writer::with_capacity(128)
         .lp("peerup/1/code-hash")
         .bytes(net.0)
         .bytes(group.0)

@@ -76,6 +76,12 @@ impl Writer {
         Self::default()
     }
 
+    /// An empty message with room, for secrets: growing would leave copies behind.
+    #[must_use]
+    pub fn with_capacity(length: usize) -> Self {
+        Self(Vec::with_capacity(length))
+    }
+
     /// One byte.
     #[must_use]
     pub fn u8(self, value: u8) -> Self {

@@ -131,6 +131,17 @@ fn lists_are_not_empty_and_not_long() {
         ..group()
     }));
     assert!(refused(&code(CodeKind::Group, &[])));
+    let silent = Responder {
+        peer: peer(6),
+        addresses: Vec::new(),
+    };
+    let responders = vec![silent, group().responders[0].clone()];
+    let mixed = Code {
+        responders,
+        ..group()
+    };
+    let read = Code::parse(mixed.to_text().expose());
+    assert_eq!(read, Ok(group()), "nobody dials without an address");
     let many = vec![group().responders[0].clone(); 12];
     let cut = Code::parse(
         Code {

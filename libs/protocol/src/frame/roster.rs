@@ -164,7 +164,6 @@ fn decode_page(r: &mut Reader<'_>) -> Result<RosterPage, DecodeError> {
 /// final one is the last.
 #[must_use]
 pub fn pages(whole: RosterPage) -> Vec<RosterPage> {
-    const BUDGET: usize = MAX_LONG_FRAME - 64;
     let RosterPage {
         run,
         seq,
@@ -176,40 +175,50 @@ pub fn pages(whole: RosterPage) -> Vec<RosterPage> {
     let empty = RosterPage {
         run,
         seq,
-        full: false,
-        last: false,
-        records: Vec::new(),
-        gone: Vec::new(),
+        ..RosterPage::default()
     };
-    let mut pages = vec![RosterPage {
-        full,
-        ..empty.clone()
-    }];
-    let mut used = 0;
-    let mut room = |pages: &mut Vec<RosterPage>, size: usize| {
-        if used + size > BUDGET {
-            pages.push(empty.clone());
-            used = 0;
-        }
-        used += size;
+    let mut cut = Cut {
+        done: Vec::new(),
+        page: RosterPage {
+            full,
+            ..empty.clone()
+        },
+        used: 0,
+        empty,
     };
     for record in records {
-        room(&mut pages, record.bytes.len() + 72);
-        pages
-            .last_mut()
-            .into_iter()
-            .for_each(|page| page.records.push(record.clone()));
+        cut.make_room(record.bytes.len() + RECORD_OVERHEAD);
+        cut.page.records.push(record);
     }
     for serial in gone {
-        room(&mut pages, 8);
-        pages
-            .last_mut()
-            .into_iter()
-            .for_each(|page| page.gone.push(serial));
+        cut.make_room(8);
+        cut.page.gone.push(serial);
     }
-    pages
-        .last_mut()
-        .into_iter()
-        .for_each(|page| page.last = true);
-    pages
+    cut.page.last = true;
+    cut.done.push(cut.page);
+    cut.done
+}
+
+/// Two lengths and the signature.
+const RECORD_OVERHEAD: usize = 4 + 4 + 64;
+/// Bytes for records and serials in one page; kind, run, seq, flags and counts take 22.
+const PAGE_ROOM: usize = MAX_LONG_FRAME - 22;
+
+/// Pages so far, and the one being filled.
+struct Cut {
+    done: Vec<RosterPage>,
+    page: RosterPage,
+    used: usize,
+    empty: RosterPage,
+}
+
+impl Cut {
+    fn make_room(&mut self, size: usize) {
+        if self.used + size > PAGE_ROOM {
+            self.done
+                .push(std::mem::replace(&mut self.page, self.empty.clone()));
+            self.used = 0;
+        }
+        self.used += size;
+    }
 }
