@@ -237,3 +237,6 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

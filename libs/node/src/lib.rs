@@ -35,6 +35,7 @@ mod protocol;
 mod quiet;
 mod stream;
 mod streams;
+mod targets;
 mod task;
 #[cfg(test)]
 mod tests;

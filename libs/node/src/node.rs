@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use libp2p::{multiaddr::Protocol as Part, swarm::ConnectionId};
+use libp2p::swarm::ConnectionId;
 use peerup_protocol::{Multiaddr, PeerId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -14,6 +14,7 @@ use crate::{
     protocol::Protocol,
     stream::Stream,
     streams::Target,
+    targets,
     task::{self, Command},
 };
 
@@ -163,9 +164,7 @@ impl Node {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     ) -> Result<ConnectionId, DialError> {
-        let through_relay = addresses
-            .iter()
-            .any(|a| a.iter().any(|part| part == Part::P2pCircuit));
+        let through_relay = addresses.iter().any(targets::is_circuit);
         let _turn = match through_relay {
             true => self.circuit_dials.acquire().await.ok(),
             false => None,

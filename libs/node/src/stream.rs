@@ -1,6 +1,8 @@
-//! A stream that counts against its peer's cap while it is open.
+//! A stream that ends with its connection and counts against its peer's cap while
+//! it is open.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::{
@@ -11,25 +13,42 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A bidirectional stream of bytes to another node. Dropped without
 /// `close`, it is reset.
 #[derive(Debug)]
 pub struct Stream {
     inner: libp2p::Stream,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: Option<Slot>,
 }
 
 impl Stream {
-    pub(crate) fn inbound(inner: libp2p::Stream, slot: Slot) -> Self {
+    /// `ended` is cancelled when the connection ends: yamux does not wake the readers of a
+    /// connection that this side closes, so they would wait for ever.
+    pub(crate) fn new(
+        inner: libp2p::Stream,
+        ended: &CancellationToken,
+        slot: Option<Slot>,
+    ) -> Self {
         Self {
             inner,
-            _slot: Some(slot),
+            ended: Box::pin(ended.clone().cancelled_owned()),
+            _slot: slot,
         }
     }
 
-    pub(crate) fn outbound(inner: libp2p::Stream) -> Self {
-        Self { inner, _slot: None }
+    /// What the inner stream says; when it says nothing and the connection has ended, an error.
+    fn unless_ended<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        said: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if said.is_pending() && self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        said
     }
 }
 
@@ -39,7 +58,8 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let said = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.unless_ended(cx, said)
     }
 }
 
@@ -49,15 +69,18 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let said = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.unless_ended(cx, said)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let said = Pin::new(&mut self.inner).poll_flush(cx);
+        self.unless_ended(cx, said)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        let said = Pin::new(&mut self.inner).poll_close(cx);
+        self.unless_ended(cx, said)
     }
 }
 

@@ -38,6 +38,7 @@ use crate::{
     node::OpenError,
     protocol::{Offers, Protocol},
     stream::{Slots, Stream},
+    targets,
 };
 
 /// Inbound streams that wait for the reader on one connection.
@@ -62,6 +63,8 @@ pub(crate) struct Link {
     pub(crate) id: ConnectionId,
     pub(crate) peer: PeerId,
     pub(crate) origin: Origin,
+    /// The relay of a circuit.
+    pub(crate) relay: Option<PeerId>,
     /// Whether the peer was admitted when it was established.
     pub(crate) full: bool,
 }
@@ -129,6 +132,15 @@ impl Streams {
         self.links.get(peer).map_or(&[], Vec::as_slice)
     }
 
+    /// The circuits through `relay`, if no connection to it is left.
+    pub(crate) fn orphans(&self, relay: &PeerId) -> Vec<ConnectionId> {
+        if self.links_to(relay).iter().any(|l| !l.origin.relayed) {
+            return Vec::new();
+        }
+        let circuits = self.links().filter(|l| l.relay == Some(*relay));
+        circuits.map(|l| l.id).collect()
+    }
+
     /// The connection that `protocol` should use: direct before relayed, newest first.
     fn choose(&self, target: Target, protocol: Protocol) -> Option<&Link> {
         match target {
@@ -186,6 +198,14 @@ impl Streams {
     }
 }
 
+/// The relay of a circuit, whichever side dialled.
+fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerId> {
+    targets::through(match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    })
+}
+
 /// The newest direct one, else the newest; `links` are oldest first.
 fn best<'a>(mut links: impl DoubleEndedIterator<Item = &'a Link> + Clone) -> Option<&'a Link> {
     links
@@ -237,6 +257,7 @@ impl NetworkBehaviour for Streams {
                     id: event.connection_id,
                     peer: event.peer_id,
                     origin: Origin::of(event.endpoint),
+                    relay: relay_of(event.endpoint),
                     full,
                 });
             }

@@ -37,12 +37,11 @@ use crate::{
     probation::{Pool, Refused},
     protocol::Protocol,
     streams::{Link, OpenReply, Target},
+    targets,
 };
 
 /// Events that wait until the reader has room; then the swarm is not polled.
 const OUTBOX: usize = 64;
-/// Addresses of one dial.
-const ADDRESSES: usize = 32;
 /// Time to close all connections at the end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -268,13 +267,12 @@ impl Task {
     fn dial(
         &mut self,
         peer: PeerId,
-        mut addresses: Vec<Multiaddr>,
+        addresses: Vec<Multiaddr>,
         reply: Reply<Result<ConnectionId, DialError>>,
     ) {
-        addresses.truncate(ADDRESSES);
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
-            .addresses(addresses)
+            .addresses(targets::choose(addresses))
             .build();
         let connection = options.connection_id();
         match self.swarm.dial(options) {

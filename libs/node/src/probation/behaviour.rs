@@ -25,6 +25,7 @@ use crate::{
     counters::{Counters, Denial},
     event::ip_of,
     members::Members,
+    targets::is_circuit,
 };
 
 pub(crate) struct Probation {
@@ -179,10 +180,4 @@ impl NetworkBehaviour for Probation {
 /// The runtime's clock, which tests can pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-fn is_circuit(address: &Multiaddr) -> bool {
-    address
-        .iter()
-        .any(|part| part == libp2p::multiaddr::Protocol::P2pCircuit)
 }

@@ -26,7 +26,7 @@ use libp2p::{
     },
 };
 use peerup_protocol::PeerId;
-use tokio_util::sync::PollSender;
+use tokio_util::sync::{CancellationToken, PollSender};
 
 use super::{MAX_REQUESTED, MAX_WAITING, OpenReply};
 use crate::{
@@ -62,6 +62,8 @@ pub(crate) struct StreamHandler {
     events: PollSender<Event>,
     slots: Slots,
     counters: Arc<Counters>,
+    /// Cancelled when this handler, and with it the connection, ends.
+    ended: CancellationToken,
     waiting: VecDeque<(Protocol, Stream)>,
     requested: VecDeque<Open>,
     negotiating: usize,
@@ -81,6 +83,7 @@ impl StreamHandler {
             events,
             slots,
             counters,
+            ended: CancellationToken::new(),
             waiting: VecDeque::new(),
             requested: VecDeque::new(),
             negotiating: 0,
@@ -91,7 +94,7 @@ impl StreamHandler {
         match self.slots.take() {
             Some(slot) if self.waiting.len() < MAX_WAITING => {
                 self.waiting
-                    .push_back((protocol, Stream::inbound(stream, slot)));
+                    .push_back((protocol, Stream::new(stream, &self.ended, Some(slot))));
             }
             Some(_) | None => self.counters.deny(Denial::Stream),
         }
@@ -115,6 +118,12 @@ impl StreamHandler {
                 stream,
             });
         }
+    }
+}
+
+impl Drop for StreamHandler {
+    fn drop(&mut self) {
+        self.ended.cancel();
     }
 }
 
@@ -177,7 +186,7 @@ impl ConnectionHandler for StreamHandler {
                 info: reply,
             }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);
-                let _ = reply.send(Ok(Stream::outbound(stream)));
+                let _ = reply.send(Ok(Stream::new(stream, &self.ended, None)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);

@@ -62,6 +62,10 @@ impl Task {
                 ..
             } => {
                 tracing::debug!(peer = %peer_id, connection = %connection_id, ?cause, "connection closed");
+                // Circuits through a relay that is gone would notice only when they next write.
+                for orphan in self.swarm.behaviour().streams.orphans(&peer_id) {
+                    self.swarm.close_connection(orphan);
+                }
                 self.outbox.push_back(Event::Disconnected {
                     peer: peer_id,
                     connection: connection_id,

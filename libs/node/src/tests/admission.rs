@@ -322,6 +322,23 @@ async fn streams_wait_while_nobody_reads_events() {
 }
 
 #[tokio::test]
+async fn a_read_ends_when_its_own_side_closes_the_connection() {
+    let relay = Running::relay().await;
+    for addresses in [relay.tcp(), relay.quic()] {
+        let peer = Running::peer().await;
+        befriend(&peer, &relay, addresses).await;
+        let mut stream = peer.node.open(relay.id(), Protocol::Roster).await.unwrap();
+        let node = peer.node.clone();
+        let reading = tokio::spawn(async move {
+            crate::io::read_frame_within(&mut stream, 10, DEADLINE * 2).await
+        });
+        node.close(relay.id()).await;
+        let read = timeout(DEADLINE, reading).await.unwrap().unwrap();
+        assert!(matches!(read, Err(FrameError::Io(_) | FrameError::Closed)));
+    }
+}
+
+#[tokio::test]
 async fn a_stream_uses_the_direct_connection_first() {
     let relay = Running::relay().await;
     let mut a = Running::start(

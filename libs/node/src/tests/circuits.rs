@@ -1,6 +1,6 @@
 //! Reservations, circuits, and what happens to them when somebody dies.
 
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::support::{DEADLINE, QUIC, Running, TCP, befriend, echo, limits, seed};
 use crate::{Event, Protocol, ReserveError, Role};
@@ -59,6 +59,31 @@ async fn the_circuit_count_survives_the_end_of_either_side() {
             .reserve(relay.id(), relay.tcp()[0].clone())
             .await
             .ok();
+    }
+}
+
+#[tokio::test]
+async fn a_circuit_ends_with_the_connection_to_its_relay() {
+    let relay = Running::relay().await;
+    let (mut a, mut b) = (Running::peer().await, Running::peer().await);
+    for peer in [&a, &b] {
+        befriend(peer, &relay, relay.tcp()).await;
+    }
+    a.node
+        .reserve(relay.id(), relay.tcp()[0].clone())
+        .await
+        .unwrap();
+    a.node.admit(b.id()).await;
+    b.node.admit(a.id()).await;
+    for ends in [true, false] {
+        b.node.dial(a.id(), relay.circuit(a.id())).await.unwrap();
+        // Ping would find out too, after 15 seconds.
+        let started = Instant::now();
+        let (one, other) = if ends { (&b, &mut a) } else { (&a, &mut b) };
+        one.node.close(relay.id()).await;
+        other.disconnected(one.id()).await;
+        assert!(started.elapsed() < Duration::from_secs(5));
+        befriend(&b, &relay, relay.tcp()).await;
     }
 }
 
