@@ -9,6 +9,7 @@ use peerup_protocol::id::DhtNamespace;
 
 /// Peerup's relay: joins peers that cannot reach each other, pairs newcomers, answers STUN.
 #[derive(Debug, Clone, Parser)]
+#[command(args_override_self = true)]
 #[command(name = "peerup-relay", version, about)]
 pub struct Config {
     /// Network served, `<namespace>/<name>`; for logs.
@@ -114,4 +115,54 @@ fn stun_ports(text: &str) -> Result<StunPorts, String> {
         return Err(expected.to_owned());
     }
     Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Config, clap::Error> {
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let needed = [
+            "peerup-relay",
+            "--network=shop/crew",
+            "--dht-namespace=crew",
+            "--operator-url=https://localhost:9444",
+            "--operator-ca-file=/ca",
+            "--token-file=/token",
+            "--key-file=/seed",
+            "--state-dir=/state",
+            "--inside-host=localhost",
+        ];
+        let key = format!("--network-public-key={key}");
+        let all = needed
+            .into_iter()
+            .chain([&*key])
+            .chain(more.iter().copied());
+        Config::try_parse_from(all)
+    }
+
+    #[test]
+    fn what_has_a_usual_value_may_be_left_out() {
+        let config = parse(&[]).unwrap();
+        let ports = StunPorts {
+            primary: 3478,
+            alternate: 3479,
+        };
+        assert_eq!((config.listen_port, config.stun_ports), (4001, ports));
+        assert_eq!(config.max_probationary_peers, 10);
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_their_rule() {
+        for (flag, rule) in [
+            ("--stun-ports=3478", "two different ports"),
+            ("--stun-ports=3478,3478", "two different ports"),
+            ("--network-public-key=00", "64 hex digits"),
+            ("--dht-namespace=Crew", "lower-case"),
+        ] {
+            let error = parse(&[flag]).unwrap_err().to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+    }
 }

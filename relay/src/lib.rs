@@ -26,6 +26,8 @@ mod roster;
 mod store;
 mod stun;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
 pub use relay::{Relay, StartError};

@@ -343,3 +343,5 @@ impl Roster {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,59 @@ fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&new, path)?;
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use peerup_protocol::id::Serial;
+    use peerup_protocol::record::Signed;
+
+    use super::*;
+
+    fn lists(seq: u64) -> RosterAnswer {
+        let signed = Signed {
+            bytes: vec![1, 2, 3],
+            signature: [4; 64],
+        };
+        RosterAnswer {
+            run: 1,
+            seq,
+            full: true,
+            records: vec![signed.clone()],
+            gone: vec![Serial(5)],
+            revocations: signed.clone(),
+            network_document: signed,
+        }
+    }
+
+    fn store(test: &str) -> Store {
+        let name = format!("peerup-store-{}-{test}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        Store::new(directory)
+    }
+
+    #[test]
+    fn reads_what_was_written_last() {
+        let store = store("last");
+        assert_eq!(store.load().unwrap(), None);
+        store.save(&lists(1)).unwrap();
+        store.save(&lists(2)).unwrap();
+        assert_eq!(store.load().unwrap(), Some(lists(2)));
+        fs::remove_dir_all(&store.directory).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_did_not_end_leaves_the_old_lists() {
+        let store = store("torn");
+        store.save(&lists(1)).unwrap();
+        fs::write(store.path().with_extension("json.new"), "{\"run\":").unwrap();
+        assert_eq!(store.load().unwrap(), Some(lists(1)));
+        fs::write(store.path(), "{\"run\":").unwrap();
+        assert!(matches!(store.load(), Err(StoreError::Content { .. })));
+        fs::remove_dir_all(&store.directory).unwrap();
+        assert!(matches!(
+            store.save(&lists(1)),
+            Err(StoreError::File { .. })
+        ));
+    }
+}

@@ -1,0 +1,421 @@
+//! A whole relay on loopback, with real peers and a stand-in for the operator.
+
+mod bed;
+mod operator;
+
+use std::time::Duration;
+
+use futures::AsyncReadExt;
+use peerup_node::io::{read_frame, write_frame};
+use peerup_node::pair::{self, PairError};
+use peerup_node::{Protocol, Stream, member};
+use peerup_pairing::handshake::{M2_LENGTH, M3_LENGTH};
+use peerup_protocol::SigningKey;
+use peerup_protocol::api::RefusalReason;
+use peerup_protocol::code::Code;
+use peerup_protocol::frame::{MAX_LONG_FRAME, ReportFrame, RosterAnswer, RosterAsk, RosterPage};
+use peerup_protocol::id::{GroupId, PeerName, Serial};
+use peerup_protocol::record::{MemberRecord, Signed};
+use peerup_protocol::secret::Secret;
+use peerup_protocol::stun;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout};
+
+use crate::clock::now;
+use bed::{Bed, PATIENCE, Peer, get};
+
+fn laptop() -> PeerName {
+    PeerName::parse("laptop").unwrap()
+}
+
+async fn ask(stream: &mut Stream, ask: RosterAsk) {
+    write_frame(stream, &ask.encode()).await.unwrap();
+}
+
+async fn told(stream: &mut Stream) -> RosterAnswer {
+    let frame = peerup_node::io::read_frame_within(stream, MAX_LONG_FRAME, PATIENCE).await;
+    RosterAnswer::decode(&frame.unwrap()).unwrap()
+}
+
+async fn page(stream: &mut Stream) -> RosterPage {
+    loop {
+        match told(stream).await {
+            RosterAnswer::Page(page) => return page,
+            RosterAnswer::Lists { .. } => {}
+            RosterAnswer::Record(_) | RosterAnswer::Refused => panic!("expected a page"),
+        }
+    }
+}
+
+fn serials(page: &RosterPage) -> Vec<u64> {
+    let serial = |signed: &Signed| MemberRecord::decode(&signed.bytes).unwrap().serial.0;
+    page.records.iter().map(serial).collect()
+}
+
+#[tokio::test]
+async fn a_joiner_pairs_and_is_a_member() {
+    let bed = Bed::start().await;
+    let code = bed.code().await;
+    let peer = Peer::start(&bed, 1);
+    let paired = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
+        .await
+        .unwrap();
+    assert_eq!(paired.joined.record.peer, peer.id());
+    peer.connect(&bed, &paired.joined.record).await.unwrap();
+
+    let mut stream = peer
+        .node
+        .open(bed.relay.peer_id(), Protocol::Roster)
+        .await
+        .unwrap();
+    ask(&mut stream, RosterAsk::Sync { run: 0, seq: 0 }).await;
+    let first = page(&mut stream).await;
+    assert!(first.full && first.last);
+    let RosterAnswer::Lists {
+        revocations: Some(_),
+        document: Some(_),
+    } = told(&mut stream).await
+    else {
+        panic!("lists must follow");
+    };
+    ask(&mut stream, RosterAsk::Renew).await;
+    let RosterAnswer::Record(renewed) = told(&mut stream).await else {
+        panic!("a record must follow");
+    };
+    let renewed = MemberRecord::decode(&renewed.bytes).unwrap();
+    assert_eq!(renewed.serial, Serial(5));
+    assert!(renewed.not_after > paired.joined.record.not_after);
+
+    bed.page("/readyz", |_| true).await;
+    let metrics = bed
+        .page("/metrics", |text| {
+            text.contains(r#"peerup_connections{transport="quic"} 1"#)
+        })
+        .await;
+    assert!(
+        metrics.contains(r#"peerup_pairing_attempts_total{result="joined"} 1"#),
+        "{metrics}"
+    );
+    assert!(bed.operator.book().failures.is_empty());
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_peer_pairs_again_while_it_is_a_member() {
+    let bed = Bed::start().await;
+    let code = bed.code().await;
+    let peer = Peer::start(&bed, 1);
+    let first = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
+        .await
+        .unwrap();
+    let again = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
+        .await
+        .unwrap();
+    assert_eq!(first.joined.record.serial, again.joined.record.serial);
+    bed.stop().await;
+}
+
+/// What a joiner sees of an attempt, and how long after M1 it ended.
+async fn attempt(bed: &Bed, seed: u8, code: &Code) -> (usize, Vec<u8>, Duration) {
+    let peer = Peer::start(bed, seed);
+    let relay = &code.responders[0];
+    let connection = peer
+        .node
+        .dial(relay.peer, relay.addresses.clone())
+        .await
+        .unwrap();
+    let mut stream = peer.node.open_on(connection, Protocol::Pair).await.unwrap();
+    let context = peerup_pairing::join::context(code, relay.peer, peer.id());
+    let (joiner, m1) = peerup_pairing::handshake::Joiner::start(context, &Secret::new([seed; 32]));
+    write_frame(&mut stream, &m1).await.unwrap();
+    let started = Instant::now();
+    let m2 = read_frame(&mut stream, M2_LENGTH).await.unwrap();
+    let request = peerup_pairing::join::request(code, &peer.key, &laptop()).encode();
+    let salt = peerup_pairing::join::salt(code);
+    let (_, m3) = joiner.on_m2(&m2, salt.expose(), &request).unwrap();
+    assert_eq!(m3.len(), M3_LENGTH);
+    write_frame(&mut stream, &m3).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest))
+        .await
+        .unwrap();
+    let elapsed = started.elapsed();
+    peer.alone().await;
+    (m2.len(), rest, elapsed)
+}
+
+#[tokio::test]
+async fn all_failures_look_alike() {
+    let bed = Bed::start().await;
+    let right = bed.code().await;
+    bed.operator.book().used_by = Some(Peer::start(&bed, 9).id());
+    let wrong = Code {
+        secret: Secret::new([1; 16]),
+        ..right.clone()
+    };
+    let unknown = Code {
+        group: GroupId([1; 8]),
+        ..right.clone()
+    };
+    // Two at a time: one source may not have more on probation.
+    let (wrong, unknown) = futures::join!(attempt(&bed, 1, &wrong), attempt(&bed, 2, &unknown));
+    let used = attempt(&bed, 3, &right).await;
+    for (m2, rest, elapsed) in [wrong, unknown, used] {
+        assert_eq!((m2, rest), (32, Vec::new()));
+        assert!((3.0..5.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
+    }
+    let failures: Vec<_> = bed
+        .operator
+        .book()
+        .failures
+        .iter()
+        .map(|failure| failure.reason)
+        .collect();
+    assert_eq!(failures, [RefusalReason::BadMac]);
+    let metrics = get(bed.relay.http(), "/metrics").await;
+    for reason in ["BadMac", "UnknownSlot", "Used"] {
+        let line = format!(r#"peerup_pairing_attempts_total{{result="{reason}"}} 1"#);
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn members_are_admitted_while_the_operator_is_down() {
+    let bed = Bed::start().await;
+    let (peer, stranger) = (Peer::start(&bed, 1), Peer::start(&bed, 2));
+    let record = bed.operator.record(peer.id(), 11, 3600);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    bed.page("/readyz", |_| true).await;
+    peer.connect(&bed, &record).await.unwrap();
+    let mut stream = peer
+        .node
+        .open(bed.relay.peer_id(), Protocol::Roster)
+        .await
+        .unwrap();
+    ask(&mut stream, RosterAsk::Sync { run: 0, seq: 0 }).await;
+    while serials(&page(&mut stream).await) != [11] {}
+
+    bed.operator.book().down = true;
+    let bed = bed.restart().await;
+    peer.alone().await;
+    assert!(
+        get(bed.relay.http(), "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    peer.connect(&bed, &record).await.unwrap();
+    let mut stream = peer
+        .node
+        .open(bed.relay.peer_id(), Protocol::Roster)
+        .await
+        .unwrap();
+    ask(&mut stream, RosterAsk::Sync { run: 0, seq: 0 }).await;
+    assert_eq!(serials(&page(&mut stream).await), [11]);
+
+    let forged = MemberRecord {
+        peer: stranger.id(),
+        ..record
+    };
+    let mut member = stranger.member(&bed, &forged);
+    member.sign_with(&SigningKey::from_bytes(&[1; 32]), &forged);
+    let addresses = bed.addresses().await;
+    let refused = member::connect(&stranger.node, &member, bed.relay.peer_id(), addresses).await;
+    refused.unwrap_err();
+    stranger.alone().await;
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_is_gone_or_revoked_or_over_is_expelled_at_once() {
+    let bed = Bed::start().await;
+    let peers = [1, 2, 3].map(|seed| Peer::start(&bed, seed));
+    let seconds = [3600, 3600, 4];
+    let records: Vec<_> = (0..3)
+        .map(|at| {
+            bed.operator
+                .record(peers[at].id(), 21 + at as u64, seconds[at])
+        })
+        .collect();
+    bed.operator
+        .change(|book| book.members.clone_from(&records));
+    bed.page("/readyz", |_| true).await;
+    for (peer, record) in peers.iter().zip(&records) {
+        peer.connect(&bed, record).await.unwrap();
+    }
+
+    bed.operator.change(|book| drop(book.members.remove(0)));
+    timeout(Duration::from_secs(1), peers[0].alone())
+        .await
+        .unwrap();
+    bed.operator.change(|book| {
+        book.epoch += 1;
+        book.revoked.push(Serial(22));
+    });
+    timeout(Duration::from_secs(1), peers[1].alone())
+        .await
+        .unwrap();
+    peers[1].connect(&bed, &records[1]).await.unwrap_err();
+    let left = records[2].not_after.saturating_sub(now());
+    timeout(Duration::from_secs(left + 1), peers[2].alone())
+        .await
+        .unwrap();
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_over_is_renewed_on_the_member_stream() {
+    let bed = Bed::start().await;
+    let peer = Peer::start(&bed, 1);
+    let mut record = bed.operator.record(peer.id(), 31, 3600);
+    (record.issued, record.not_after) = (now() - 7200, now() - 3600);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    bed.page("/readyz", |_| true).await;
+    let (relay, addresses) = (bed.relay.peer_id(), bed.addresses().await);
+    let member = peer.member(&bed, &record);
+    let renewed = member::renew(&peer.node, &member, relay, addresses)
+        .await
+        .unwrap()
+        .unwrap();
+    let renewed = MemberRecord::decode(&renewed.bytes).unwrap();
+    assert_eq!(renewed.serial, Serial(31));
+    peer.connect(&bed, &renewed).await.unwrap();
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn presence_and_reports_reach_the_operator() {
+    let bed = Bed::start().await;
+    bed.operator
+        .book()
+        .outside
+        .push("/ip4/192.0.2.7/tcp/30001".parse().unwrap());
+    let peer = Peer::start(&bed, 1);
+    let record = bed.operator.record(peer.id(), 41, 3600);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    bed.page("/readyz", |_| true).await;
+    peer.connect(&bed, &record).await.unwrap();
+    let frame = ReportFrame {
+        time: now(),
+        json: b"{}".to_vec(),
+        signature: [4; 64],
+    };
+    let mut stream = peer
+        .node
+        .open(bed.relay.peer_id(), Protocol::Report)
+        .await
+        .unwrap();
+    write_frame(&mut stream, &frame.encode()).await.unwrap();
+    let mut rest = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    {
+        let book = bed.operator.book();
+        assert_eq!(
+            (book.reports[0].peer_id, &*book.reports[0].report),
+            (peer.id(), "{}")
+        );
+    }
+    let told = bed.until(|book| book.presence.iter().any(|told| told.online == [peer.id()]));
+    timeout(Duration::from_secs(5), told).await.unwrap();
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn both_stun_ports_answer_with_the_mapped_address() {
+    let bed = Bed::start().await;
+    let [primary, alternate] = bed.relay.stun_ports();
+    for (asked, other) in [(primary, alternate), (alternate, primary)] {
+        for host in ["127.0.0.1", "127.0.0.5", "::1"] {
+            let socket = UdpSocket::bind((host, 0)).await.unwrap();
+            socket.connect((host, asked)).await.unwrap();
+            socket
+                .send(&stun::request(&[asked as u8; 12]))
+                .await
+                .unwrap();
+            let mut answer = [0; 512];
+            let length = timeout(PATIENCE, socket.recv(&mut answer))
+                .await
+                .unwrap()
+                .unwrap();
+            let answer = stun::Response::decode(&answer[..length]).unwrap();
+            assert_eq!(answer.transaction, [asked as u8; 12]);
+            assert_eq!(answer.result, Ok(socket.local_addr().unwrap()));
+            assert_eq!(answer.origin, Some(socket.peer_addr().unwrap()));
+            assert_eq!(
+                answer.other,
+                Some((host.parse::<std::net::IpAddr>().unwrap(), other).into())
+            );
+        }
+    }
+    bed.page("/metrics", |text| {
+        text.contains(r#"peerup_stun_requests_total{result="answered"} 6"#)
+    })
+    .await;
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_closes_its_connections_and_the_joiner_hears_it() {
+    let bed = Bed::start().await;
+    let peer = Peer::start(&bed, 1);
+    let record = bed.operator.record(peer.id(), 51, 3600);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    bed.page("/readyz", |_| true).await;
+    peer.connect(&bed, &record).await.unwrap();
+    bed.stop().await;
+    timeout(Duration::from_secs(1), peer.alone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_operator_is_down_nobody_pairs() {
+    let bed = Bed::start().await;
+    let code = bed.code().await;
+    bed.page("/readyz", |_| true).await;
+    bed.operator.book().down = true;
+    let peer = Peer::start(&bed, 1);
+    let failed = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
+        .await
+        .unwrap_err();
+    assert!(matches!(failed, PairError::Failed), "{failed}");
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_stays_closed_until_its_failure_is_written() {
+    let bed = Bed::start().await;
+    let right = bed.code().await;
+    bed.operator.book().failures_down = true;
+    let wrong = Code {
+        secret: Secret::new([1; 16]),
+        ..right.clone()
+    };
+    let peer = Peer::start(&bed, 1);
+    let pair = |code: Code| {
+        let peer = &peer;
+        async move { pair::pair(&peer.node, &code, &peer.key, &laptop(), now).await }
+    };
+    let (other, name) = (Peer::start(&bed, 2), laptop());
+    let failing = pair::pair(&other.node, &wrong, &other.key, &name, now);
+    let meanwhile = async {
+        bed.until(|book| book.failure_calls > 0).await;
+        pair(right.clone()).await.unwrap_err()
+    };
+    tokio::select! {
+        failed = failing => panic!("answered before the failure was written: {failed:?}"),
+        closed = meanwhile => assert!(matches!(closed, PairError::Failed), "{closed}"),
+    }
+    assert_eq!(bed.operator.book().used_by, None);
+
+    bed.operator.book().failures_down = false;
+    bed.until(|book| !book.failures.is_empty()).await;
+    pair(right).await.unwrap();
+    assert_eq!(bed.operator.book().failures.len(), 1);
+    bed.stop().await;
+}
