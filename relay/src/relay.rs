@@ -97,7 +97,7 @@ impl Relay {
         restore(&network, &store).await;
         let operator = RelayClient::new(operator_client(&config), key);
         let (listening_sender, listening) = watch::channel(Vec::new());
-        let ends = Parts {
+        let parts = Parts {
             config,
             node: node.clone(),
             network,
@@ -114,7 +114,7 @@ impl Relay {
             tasks,
             stop,
         };
-        ends.spawn(store, http, stun, events, listening_sender);
+        parts.spawn(store, http, stun, events, listening_sender);
         tracing::info!(peer = %relay.peer_id(), "relay started");
         Ok(relay)
     }
@@ -178,64 +178,56 @@ impl Parts {
         events: mpsc::Receiver<Event>,
         listening: watch::Sender<Vec<Multiaddr>>,
     ) {
-        let Self {
-            config,
-            node,
-            network,
-            operator,
-            metrics,
-            tasks,
-            stop,
-        } = self;
-        let desk = OperatorDesk::new(
-            operator.clone(),
-            Arc::clone(&network),
-            tasks.clone(),
-            stop.clone(),
-        );
-        let addresses = Arc::new(Addresses::new(&config.inside_host));
-        let changed = Arc::new(Notify::new());
-        let inbound = Inbound::new(
-            node.clone(),
-            config.dht_namespace,
-            Arc::clone(&network),
-            operator.clone(),
-            desk,
-            metrics.clone(),
-        );
-        let dispatch = Dispatch {
-            inbound: Arc::new(inbound),
-            addresses: Arc::clone(&addresses),
-            changed: Arc::clone(&changed),
-            listening,
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
+        let dispatch = self.dispatch(listening);
         let pages = Pages {
-            metrics,
-            node: node.clone(),
-            network: Arc::clone(&network),
+            metrics: self.metrics.clone(),
+            node: self.node.clone(),
+            network: Arc::clone(&self.network),
         };
-        tasks.spawn(dispatch.run(events));
-        tasks.spawn(sync::follow(
-            Arc::clone(&network),
-            operator.clone(),
-            stop.clone(),
-        ));
-        tasks.spawn(sync::keep(Arc::clone(&network), store, stop.clone()));
-        tasks.spawn(presence::tell(
-            node,
-            operator,
-            addresses,
-            changed,
-            stop.clone(),
-        ));
-        tasks.spawn(http::serve(http, pages, stop.clone()));
-        tasks.spawn({
-            let stop = stop.clone();
-            async move { stun.serve(stop).await }
-        });
-        tasks.spawn(async move { network.expel_ended(stop).await });
+        let presence = presence::tell(
+            self.node,
+            self.operator.clone(),
+            Arc::clone(&dispatch.addresses),
+            Arc::clone(&dispatch.changed),
+            self.stop.clone(),
+        );
+        let (network, operator, stop) = (self.network, self.operator, self.stop);
+        let follow = sync::follow(Arc::clone(&network), operator, stop.clone());
+        let keep = sync::keep(Arc::clone(&network), store, stop.clone());
+        self.tasks.spawn(dispatch.run(events));
+        self.tasks.spawn(presence);
+        self.tasks.spawn(follow);
+        self.tasks.spawn(keep);
+        self.tasks.spawn(http::serve(http, pages, stop.clone()));
+        let stun_stop = stop.clone();
+        self.tasks.spawn(async move { stun.serve(stun_stop).await });
+        self.tasks
+            .spawn(async move { network.expel_ended(stop).await });
+    }
+
+    fn dispatch(&self, listening: watch::Sender<Vec<Multiaddr>>) -> Dispatch {
+        let desk = OperatorDesk::new(
+            self.operator.clone(),
+            Arc::clone(&self.network),
+            self.tasks.clone(),
+            self.stop.clone(),
+        );
+        let inbound = Inbound::new(
+            self.node.clone(),
+            self.config.dht_namespace.clone(),
+            Arc::clone(&self.network),
+            self.operator.clone(),
+            desk,
+            self.metrics.clone(),
+        );
+        Dispatch {
+            inbound: Arc::new(inbound),
+            addresses: Arc::new(Addresses::new(&self.config.inside_host)),
+            changed: Arc::new(Notify::new()),
+            listening,
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        }
     }
 }
 
