@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
 
 pub mod admission;
+pub mod api;
 pub mod cleanup;
 pub mod clock;
 pub mod conditions;

@@ -1,13 +1,13 @@
 //! Puts the operator together and runs it until it is told to stop.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission,
+    admission, api,
     config::Config,
     context::{CaBundle, Context, Documents, Presence, Reports},
     events::Events,
@@ -113,19 +113,11 @@ fn start_watching(context: &Context, shutdown: &Shutdown) {
     shutdown.spawn_until(network::forget(context.clone()));
 }
 
-fn start_serving(context: &Context, shutdown: &Shutdown, api: TcpListener, webhook: TcpListener) {
+fn start_serving(context: &Context, shutdown: &Shutdown, listener: TcpListener, webhook: TcpListener) {
     let certificates = Certificates::default();
     shutdown.spawn_until(certificates.clone().keep(context.clone()));
-    let (believed, health) = (certificates.clone(), context.health.clone());
-    shutdown.spawn_until(async move {
-        let mut ticks = tokio::time::interval(Duration::from_millis(500));
-        loop {
-            ticks.tick().await;
-            health.set("certificates", believed.is_ready());
-        }
-    });
     shutdown.spawn(admission::serve(webhook, context.clone(), certificates.clone(), shutdown.token()));
-    drop(api);
+    shutdown.spawn(api::serve(listener, context.clone(), certificates, shutdown.token()));
 }
 
 /// Runs the controllers whenever this replica leads.

@@ -65,7 +65,7 @@ impl Sidecar {
         match self.hold {
             Hold::None => {}
             Hold::Started => container["startupProbe"] = probe("/startupz", 1, 120),
-            Hold::Joined => container["startupProbe"] = probe("/readyz", 1, 600),
+            Hold::Joined => container["startupProbe"] = probe("/startupz", 1, 600),
         }
         if self.readiness_gate {
             container["readinessProbe"] = probe("/readyz", 5, 1);
@@ -119,6 +119,7 @@ impl Sidecar {
             ("PEERUP_LISTEN_PORT", "4001"),
             ("PEERUP_HTTP_LISTEN", "0.0.0.0:9465"),
             ("PEERUP_LOG", log_filter(self.log_level)),
+            ("PEERUP_HOLD", startup(self.hold)),
         ];
         pairs
             .iter()
@@ -136,6 +137,14 @@ impl Sidecar {
             "runAsUser": self.run_as_user.unwrap_or(RUN_AS_USER),
             "seccompProfile": {"type": "RuntimeDefault"},
         })
+    }
+}
+
+/// What the sidecar's `/startupz` waits for; it is asked only where something is held.
+fn startup(hold: Hold) -> &'static str {
+    match hold {
+        Hold::None | Hold::Started => "started",
+        Hold::Joined => "joined",
     }
 }
 

@@ -87,6 +87,7 @@ impl Certificates {
         };
         context.ca.set(material.bundle.clone());
         let believed = publish(context, &material).await?;
+        context.health.set("certificates", believed);
         if believed != self.believed.swap(believed, Ordering::Relaxed) {
             tracing::info!(
                 believed,

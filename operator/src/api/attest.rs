@@ -1,0 +1,299 @@
+//! `attest`: the API server vouches for a pod, the pod proves its key, and gets a code that only this key
+//! can redeem. The pod's Peer, and with it its name, is made here.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use peerup_crds::{Peer, PeerMethod, PeerState, PodRef, names::annotations};
+use peerup_pairing::names;
+use peerup_protocol::{
+    PeerId, UnixTime,
+    api::{AttestAnswer, AttestRequest},
+    code::{Code, CodeKind},
+    derive,
+    id::{DhtNamespace, PeerName, Slot, verifying_key},
+    message,
+    secret::SecretText,
+};
+
+use super::{
+    Api,
+    callers::PodCaller,
+    members::{self, Blocker, Claim, Ground},
+    problem::Refusal,
+    settings,
+};
+use crate::{
+    clock,
+    keys::NetworkKey,
+    network::addresses::{self, Side},
+};
+
+/// New keys that one pod may bring …
+const MOST_REKEYS: usize = 3;
+/// … in so many seconds.
+const REKEY_WINDOW: UnixTime = 600;
+/// Pods whose new keys are remembered.
+const MOST_PODS: usize = 8192;
+
+/// When pods brought another key than before.
+#[derive(Default)]
+pub(super) struct Rekeys(Mutex<HashMap<String, VecDeque<UnixTime>>>);
+
+impl Rekeys {
+    fn allow(&self, pod_uid: &str, now: UnixTime) -> bool {
+        let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent =
+            |times: &VecDeque<UnixTime>| times.back().is_some_and(|last| now < last + REKEY_WINDOW);
+        if pods.len() >= MOST_PODS {
+            pods.retain(|_, times| recent(times));
+        }
+        if pods.len() >= MOST_PODS && !pods.contains_key(pod_uid) {
+            return false;
+        }
+        let times = pods.entry(pod_uid.to_owned()).or_default();
+        while times
+            .front()
+            .is_some_and(|first| now >= first + REKEY_WINDOW)
+        {
+            times.pop_front();
+        }
+        let allowed = times.len() < MOST_REKEYS;
+        if allowed {
+            times.push_back(now);
+        }
+        allowed
+    }
+}
+
+impl Api {
+    pub(super) async fn attest(
+        &self,
+        caller: &PodCaller,
+        request: &AttestRequest,
+    ) -> Result<AttestAnswer, Refusal> {
+        let proof = message::attest(caller.token.as_bytes(), &request.peer_id);
+        let proved = verifying_key(&request.peer_id)
+            .is_ok_and(|key| message::verify(&key, &proof, &request.signature).is_ok());
+        if !proved {
+            return Err(Refusal::forbidden(
+                "BadSignature",
+                "the signature must be the PeerId's key's, over this token",
+            ));
+        }
+        if caller.network.spec.suspend {
+            return Err(Refusal::conflict(
+                "Suspended",
+                "the PeerNetwork is suspended: nobody can join",
+            ));
+        }
+        let key = self.context.keys.of(&caller.network)?;
+        let peer = self.claim(caller, request.peer_id).await?;
+        let name = PeerName::parse(&peer.spec.display_name)
+            .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let code = self.attested_code(caller, &key, &request.peer_id)?;
+        tracing::info!(network = caller.network.name_any(), pod = caller.pod.name_any(), %name, peer = %request.peer_id, "attested");
+        Ok(AttestAnswer {
+            code,
+            name,
+            settings: settings::of_pod(&caller.network),
+        })
+    }
+
+    async fn claim(&self, caller: &PodCaller, id: PeerId) -> Result<Peer, Refusal> {
+        let (network, pod) = (&caller.network, pod_ref(&caller.pod));
+        let subject = names::subject(
+            &self.context.config.cluster_name,
+            &pod.namespace,
+            &pod.service_account,
+            &pod.name,
+        )
+        .map_err(|error| Refusal::conflict("SubjectTooLong", error.to_string()))?;
+        let mine = |peer: &Peer| {
+            peer.spec
+                .pod_ref
+                .as_ref()
+                .is_some_and(|other| other.uid == pod.uid)
+        };
+        let peers = members::of_network(&self.context, network);
+        if peers
+            .iter()
+            .any(|peer| mine(peer) && peer.spec.state == PeerState::Revoked)
+        {
+            return Err(Refusal::forbidden(
+                "Revoked",
+                "this pod's Peer was revoked; delete the pod to let its successor join",
+            ));
+        }
+        let text = id.to_string();
+        if let Some(known) = peers
+            .iter()
+            .find(|peer| mine(peer) && peer.spec.peer_id == text)
+        {
+            return Ok(Peer::clone(known));
+        }
+        if peers
+            .iter()
+            .any(|peer| peer.spec.peer_id == text && !members::pod_is_gone(&self.context, peer))
+        {
+            return Err(Refusal::conflict(
+                "PeerIDTaken",
+                "this identity is another member's; a key belongs to one pod",
+            ));
+        }
+        let former: Vec<_> = peers
+            .iter()
+            .filter(|peer| mine(peer) || peer.spec.peer_id == text)
+            .collect();
+        if !former.is_empty() && !self.attempts.allow(&pod.uid, clock::now()) {
+            return Err(Refusal::conflict(
+                "TooManyKeys",
+                "this pod brought too many keys; one is kept for its life",
+            ));
+        }
+        for peer in &former {
+            members::delete(&members::api(&self.context, network), peer).await?;
+        }
+        if peers.len().saturating_sub(former.len()) >= network.spec.peers.max_peers as usize {
+            return Err(Refusal::conflict(
+                "Full",
+                "the PeerNetwork has as many peers as spec.peers.maxPeers allows",
+            ));
+        }
+        let asked = wanted_name(&caller.pod)?;
+        let judge = |there: &Peer| self.judge(there, &pod, &text);
+        let claim = Claim {
+            network,
+            asked,
+            peer: id,
+            ground: Ground::Pod {
+                pod: pod.clone(),
+                subject,
+            },
+        };
+        claim.make(&self.context, judge).await
+    }
+
+    /// A pod's name is freed for its successor in the same namespace once the pod is gone, and for the same
+    /// pod with another key.
+    fn judge(&self, there: &Peer, pod: &PodRef, id: &str) -> Blocker {
+        let Some(other) = there
+            .spec
+            .pod_ref
+            .as_ref()
+            .filter(|_| there.spec.method == PeerMethod::Attested)
+        else {
+            return Blocker::Other;
+        };
+        let same_pod = other.uid == pod.uid;
+        if same_pod && there.spec.peer_id == id {
+            Blocker::Own
+        } else if same_pod
+            || (other.namespace == pod.namespace && members::pod_is_gone(&self.context, there))
+        {
+            Blocker::Void
+        } else {
+            Blocker::Other
+        }
+    }
+
+    fn attested_code(
+        &self,
+        caller: &PodCaller,
+        key: &NetworkKey,
+        peer: &PeerId,
+    ) -> Result<SecretText, Refusal> {
+        let network = &caller.network;
+        let responders =
+            addresses::responders(network, &self.context.config.cluster_domain, Side::Inside);
+        let namespace = network
+            .status
+            .as_ref()
+            .and_then(|status| status.dht_namespace.as_deref());
+        let (Some(namespace), false) = (namespace, responders.is_empty()) else {
+            return Err(Refusal::Unavailable(
+                "the PeerNetwork is not set up yet".to_owned(),
+            ));
+        };
+        let window = derive::attest_window(clock::now());
+        let (group, secret) = derive::attested(&key.seed, &key.id, peer, window);
+        let code = Code {
+            kind: CodeKind::Group,
+            net: key.id,
+            group,
+            slot: Slot::ATTESTED,
+            secret,
+            namespace: DhtNamespace::parse(namespace)
+                .map_err(|error| Refusal::Unavailable(error.to_string()))?,
+            not_after: u32::try_from(derive::attest_not_after(window)).unwrap_or(u32::MAX),
+            responders,
+        };
+        Ok(code.to_text())
+    }
+}
+
+fn pod_ref(pod: &Pod) -> PodRef {
+    let spec = pod.spec.as_ref();
+    PodRef {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        node_name: spec.and_then(|spec| spec.node_name.clone()),
+        service_account: spec
+            .and_then(|spec| spec.service_account_name.clone())
+            .unwrap_or_else(|| "default".to_owned()),
+    }
+}
+
+/// What the pod asks for, else its own name; a bad wish was told at admission.
+fn wanted_name(pod: &Pod) -> Result<PeerName, Refusal> {
+    let wish = pod
+        .annotations()
+        .get(annotations::NAME)
+        .and_then(|text| PeerName::parse(text).ok());
+    match wish.filter(|name| name.check_request().is_ok()) {
+        Some(name) => Ok(name),
+        None => names::pod_name(&pod.name_any())
+            .map_err(|error| Refusal::conflict("BadName", error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_may_bring_three_new_keys_in_ten_minutes() {
+        let rekeys = Rekeys::default();
+        let allowed = |now| rekeys.allow("u", now);
+        assert_eq!(
+            [allowed(0), allowed(1), allowed(2), allowed(3)],
+            [true, true, true, false]
+        );
+        assert!(rekeys.allow("other", 3));
+        assert_eq!(
+            [allowed(599), allowed(600), allowed(600), allowed(601)],
+            [false, true, false, true]
+        );
+    }
+
+    #[test]
+    fn names_are_wishes_or_the_pods_own() {
+        let pod = |annotation: Option<&str>| -> Pod {
+            let annotations = annotation.map(|value| serde_json::json!({"peerup.dev/name": value}));
+            serde_json::from_value(
+                serde_json::json!({"metadata": {"name": "web.v2-0", "annotations": annotations}}),
+            )
+            .unwrap()
+        };
+        let name = |annotation| wanted_name(&pod(annotation)).unwrap().to_string();
+        assert_eq!(name(Some("front")), "front");
+        for other in [None, Some("Front Door"), Some(&*"x".repeat(60))] {
+            assert_eq!(name(other), "web-v2-0");
+        }
+    }
+}
