@@ -8,7 +8,7 @@ use kube::{
     runtime::reflector::{Lookup, ObjectRef, Store},
 };
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
-use tokio::sync::broadcast;
+use tokio::sync::{OnceCell, broadcast};
 
 use super::Children;
 
@@ -42,6 +42,7 @@ where
     K::DynamicType: std::hash::Hash + Eq,
 {
     scopes: Arc<Vec<Store<K>>>,
+    listed: Arc<OnceCell<()>>,
     changes: broadcast::Sender<Change<K>>,
 }
 
@@ -50,7 +51,7 @@ where
     K::DynamicType: std::hash::Hash + Eq,
 {
     fn clone(&self) -> Self {
-        Self { scopes: self.scopes.clone(), changes: self.changes.clone() }
+        Self { scopes: self.scopes.clone(), listed: self.listed.clone(), changes: self.changes.clone() }
     }
 }
 
@@ -61,7 +62,7 @@ where
     /// Puts stores together; whoever fills them calls [`Watched::publish`].
     #[must_use]
     pub fn new(scopes: Vec<Store<K>>) -> Self {
-        Self { scopes: Arc::new(scopes), changes: broadcast::channel(CHANGES).0 }
+        Self { scopes: Arc::new(scopes), listed: Arc::default(), changes: broadcast::channel(CHANGES).0 }
     }
 
     /// A namespaced object.
@@ -110,10 +111,14 @@ where
 
     /// Waits until all have been listed once.
     pub async fn ready(&self) {
-        for store in self.scopes.iter() {
-            // A dropped writer means that the program is ending.
-            drop(store.wait_until_ready().await);
-        }
+        // Of several that wait for a store only the last is woken: so one waits for it, the others for that one.
+        let listed = self.listed.get_or_init(|| async {
+            for store in self.scopes.iter() {
+                // A dropped writer means that the program is ending.
+                drop(store.wait_until_ready().await);
+            }
+        });
+        listed.await;
     }
 }
 
@@ -146,5 +151,25 @@ impl Stores {
         self.namespaces.ready().await;
         self.services.ready().await;
         self.children.ready(self.services.scopes().len()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector::store::Writer, watcher::Event};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_is_woken() {
+        let mut writer = Writer::<Namespace>::default();
+        let watched = Watched::new(vec![writer.as_reader()]);
+        let waiting: Vec<_> = (0..3).map(|_| tokio::spawn({ let watched = watched.clone(); async move { watched.ready().await } })).collect();
+        tokio::task::yield_now().await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for one in waiting {
+            tokio::time::timeout(std::time::Duration::from_secs(5), one).await.unwrap().unwrap();
+        }
     }
 }
