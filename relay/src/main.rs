@@ -25,9 +25,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log)
+    let filter = EnvFilter::try_new(quiet(&config.log))
         .with_context(|| format!("PEERUP_LOG must be a log filter, got {:?}", config.log))?;
     let log = tracing_subscriber::fmt()
+        .with_ansi(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match config.log_format {
@@ -36,4 +37,9 @@ fn log(config: &Config) -> anyhow::Result<()> {
     }
     tracing::info!(network = config.network, "starting");
     Ok(())
+}
+
+/// A DHT without other peers is nothing to warn of.
+fn quiet(filter: &str) -> String {
+    format!("libp2p_kad=error,{filter}")
 }

@@ -78,10 +78,15 @@ fn start(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?);
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(quiet(filter))?);
     match format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// A DHT without other peers is nothing to warn of.
+fn quiet(filter: &str) -> String {
+    format!("libp2p_kad=error,{filter}")
 }
