@@ -122,37 +122,26 @@ fn behaviour(
     }: Shared,
 ) -> Behaviour {
     let id = key.public().to_peer_id();
-    let (circuits, client, probation, connections, memory) = match role {
-        Role::Peer => (
-            None,
-            Some(client),
-            ProbationLimits::default(),
-            PEER_CONNECTIONS,
-            PEER_MEMORY,
-        ),
+    let (relay, client, probation, connections, memory) = match role {
+        Role::Peer => {
+            let probation = ProbationLimits::default();
+            (None, Some(client), probation, PEER_CONNECTIONS, PEER_MEMORY)
+        }
         Role::Relay(limits) => {
             let relay = relay::Behaviour::new(id, relay_config(limits, &members));
-            let connections = limits
-                .max_reservations
-                .saturating_add(RELAY_SPARE_CONNECTIONS);
-            (
-                Some(Circuits::new(relay, Arc::clone(&counters))),
-                None,
-                limits.probation.clone(),
-                u32::try_from(connections).unwrap_or(u32::MAX),
-                RELAY_MEMORY,
-            )
+            let (probation, connections) = (limits.probation.clone(), relay_connections(limits));
+            (Some(relay), None, probation, connections, RELAY_MEMORY)
         }
     };
+    let circuits = relay.map(|relay| Circuits::new(relay, Arc::clone(&counters)));
+    let pings = ping::Config::new()
+        .with_interval(PING_INTERVAL)
+        .with_timeout(PING_TIMEOUT);
     let inner = Inner {
         circuits: circuits.into(),
         client: client.into(),
         dht: dht::behaviour(id, kad_name, role),
-        ping: ping::Behaviour::new(
-            ping::Config::new()
-                .with_interval(PING_INTERVAL)
-                .with_timeout(PING_TIMEOUT),
-        ),
+        ping: ping::Behaviour::new(pings),
     };
     Behaviour {
         gate: Gate::new(inner, members.clone(), Arc::clone(&counters)),
@@ -168,6 +157,13 @@ fn behaviour(
         streams: Streams::new(offers, members, events, counters),
         identify: Quiet::new(key.public()),
     }
+}
+
+fn relay_connections(limits: &RelayLimits) -> u32 {
+    let connections = limits
+        .max_reservations
+        .saturating_add(RELAY_SPARE_CONNECTIONS);
+    u32::try_from(connections).unwrap_or(u32::MAX)
 }
 
 /// Every limit from the network's settings; members only; no limit per address, which a whole

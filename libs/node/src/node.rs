@@ -15,7 +15,7 @@ use crate::{
     stream::Stream,
     streams::Target,
     targets,
-    task::{self, Command},
+    task::{self, Command, Tell},
 };
 
 /// Commands that wait for the swarm task.
@@ -210,24 +210,22 @@ impl Node {
 
     /// Admits the peer: connections that are established from now on carry everything.
     pub async fn admit(&self, peer: PeerId) {
-        let _ = self.ask(|reply| Command::Admit { peer, reply }).await;
+        self.tell(Tell::Admit(peer)).await;
     }
 
     /// Takes the peer's admission back and closes all its connections.
     pub async fn expel(&self, peer: PeerId) {
-        let _ = self.ask(|reply| Command::Expel { peer, reply }).await;
+        self.tell(Tell::Expel(peer)).await;
     }
 
     /// Closes all connections to the peer.
     pub async fn close(&self, peer: PeerId) {
-        let _ = self.ask(|reply| Command::Close { peer, reply }).await;
+        self.tell(Tell::Close(peer)).await;
     }
 
     /// Closes this connection.
     pub async fn close_connection(&self, connection: ConnectionId) {
-        let _ = self
-            .ask(|reply| Command::CloseConnection { connection, reply })
-            .await;
+        self.tell(Tell::CloseConnection(connection)).await;
     }
 
     /// Says what a connection on probation is there for; one that does not fit is closed.
@@ -262,9 +260,7 @@ impl Node {
 
     /// Adds an address under which others reach this node; relays tell it to those who reserve.
     pub async fn add_external_address(&self, address: Multiaddr) {
-        let _ = self
-            .ask(|reply| Command::AddExternalAddress { address, reply })
-            .await;
+        self.tell(Tell::AddExternalAddress(address)).await;
     }
 
     /// Puts `value` (at most 4096 bytes) into the DHT under this node's PeerId, replacing what it put
@@ -301,6 +297,10 @@ impl Node {
     /// Closes all connections and stops; waits until they are closed, one second at most.
     pub async fn shutdown(&self) {
         let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+    }
+
+    async fn tell(&self, what: Tell) {
+        let _ = self.ask(|reply| Command::Tell { what, reply }).await;
     }
 
     /// Sends a command and waits for the answer; `None` when the task is gone.

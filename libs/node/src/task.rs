@@ -60,20 +60,8 @@ pub(crate) enum Command {
         protocol: Protocol,
         reply: OpenReply,
     },
-    Admit {
-        peer: PeerId,
-        reply: Reply<()>,
-    },
-    Expel {
-        peer: PeerId,
-        reply: Reply<()>,
-    },
-    Close {
-        peer: PeerId,
-        reply: Reply<()>,
-    },
-    CloseConnection {
-        connection: ConnectionId,
+    Tell {
+        what: Tell,
         reply: Reply<()>,
     },
     Enter {
@@ -85,10 +73,6 @@ pub(crate) enum Command {
         relay: PeerId,
         address: Multiaddr,
         reply: Reply<Result<(), ReserveError>>,
-    },
-    AddExternalAddress {
-        address: Multiaddr,
-        reply: Reply<()>,
     },
     Publish {
         value: Vec<u8>,
@@ -104,6 +88,16 @@ pub(crate) enum Command {
     Shutdown {
         reply: Reply<()>,
     },
+}
+
+/// What is done at once and answers nothing.
+#[derive(Debug)]
+pub(crate) enum Tell {
+    Admit(PeerId),
+    Expel(PeerId),
+    Close(PeerId),
+    CloseConnection(ConnectionId),
+    AddExternalAddress(Multiaddr),
 }
 
 /// A reservation that is asked for (with somebody waiting) or held.
@@ -209,45 +203,21 @@ impl Task {
                 target,
                 protocol,
                 reply,
-            } => {
-                self.swarm
-                    .behaviour_mut()
-                    .streams
-                    .open(target, protocol, reply);
-            }
-            Command::Admit { peer, reply } => {
-                self.members.insert(peer);
-                let _ = reply.send(());
-            }
-            Command::Expel { peer, reply } => {
-                self.members.remove(&peer);
-                let _ = self.swarm.disconnect_peer_id(peer);
-                let _ = reply.send(());
-            }
-            Command::Close { peer, reply } => {
-                let _ = self.swarm.disconnect_peer_id(peer);
-                let _ = reply.send(());
-            }
-            Command::CloseConnection { connection, reply } => {
-                self.swarm.close_connection(connection);
-                let _ = reply.send(());
+            } => self.behaviour().streams.open(target, protocol, reply),
+            Command::Tell { what, reply } => {
+                self.tell(what);
+                answer(reply, ());
             }
             Command::Enter {
                 connection,
                 pool,
                 reply,
-            } => {
-                let _ = reply.send(self.swarm.behaviour_mut().probation.enter(connection, pool));
-            }
+            } => answer(reply, self.behaviour().probation.enter(connection, pool)),
             Command::Reserve {
                 relay,
                 address,
                 reply,
             } => self.reserve(relay, address, reply),
-            Command::AddExternalAddress { address, reply } => {
-                self.swarm.add_external_address(address);
-                let _ = reply.send(());
-            }
             Command::Publish { value, reply } => {
                 let own = self.peer_id();
                 let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().dht;
@@ -257,11 +227,33 @@ impl Task {
                 let kad = &mut self.swarm.behaviour_mut().gate.inner_mut().dht;
                 self.queries.find(kad, &peer, reply);
             }
-            Command::Snapshot { reply } => {
-                let _ = reply.send(self.snapshot());
-            }
+            Command::Snapshot { reply } => answer(reply, self.snapshot()),
             Command::Shutdown { reply } => drop(reply),
         }
+    }
+
+    fn tell(&mut self, what: Tell) {
+        match what {
+            Tell::Admit(peer) => self.members.insert(peer),
+            Tell::Expel(peer) => {
+                self.members.remove(&peer);
+                self.close(peer);
+            }
+            Tell::Close(peer) => self.close(peer),
+            Tell::CloseConnection(connection) => {
+                self.swarm.close_connection(connection);
+            }
+            Tell::AddExternalAddress(address) => self.swarm.add_external_address(address),
+        }
+    }
+
+    fn behaviour(&mut self) -> &mut Behaviour {
+        self.swarm.behaviour_mut()
+    }
+
+    fn close(&mut self, peer: PeerId) {
+        // An error means that there is no connection.
+        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn dial(
@@ -384,6 +376,11 @@ impl Task {
         })
         .await;
     }
+}
+
+/// Whoever asked may be gone.
+fn answer<T>(reply: Reply<T>, value: T) {
+    let _ = reply.send(value);
 }
 
 fn count(links: &[&Link]) -> Connections {

@@ -3,9 +3,9 @@
 
 use std::future::Future;
 
-use futures::{AsyncRead, AsyncWrite};
+use futures::{AsyncRead, AsyncWrite, future::Either};
 use peerup_pairing::handshake::{
-    Failure, M1, M1_LENGTH, M3_LENGTH, M5_LENGTH, Responder, ResponderAnswering,
+    Failure, M1, M1_LENGTH, M3_LENGTH, M5_LENGTH, Responder, ResponderAnswering, ResponderDone,
 };
 use peerup_protocol::{
     PeerId,
@@ -103,11 +103,22 @@ where
     let started = Instant::now();
     let attempt = async {
         let m1 = M1::parse(&m1).map_err(|failure| Stop::Failed(failure.refusal()))?;
-        attempt(stream, ends, m1, desk, enter, admit).await
+        let (responder, m3, lookup) = greet(stream, ends, m1.clone(), desk, enter).await?;
+        let attempt = Attempt { m1, ends, desk };
+        let (answering, issued) = attempt.evaluate(responder, &m3, lookup).await?;
+        admit().await;
+        let done = answer(stream, answering, &issued).await?;
+        Ok((done, issued))
     };
     let ended = timeout_at(started + SILENCE_END, attempt).await;
     match ended.unwrap_or(Err(Stop::Failed(RefusalReason::Timeout))) {
-        Ok(record) => Verdict::Joined(Box::new(record)),
+        Ok((done, issued)) => {
+            // Whether it comes or not, the joiner is a member.
+            if let Ok(m5) = read_frame(stream, M5_LENGTH).await {
+                let _ = done.on_m5(&m5);
+            }
+            Verdict::Joined(Box::new(issued))
+        }
         Err(Stop::Busy) => Verdict::Busy,
         Err(Stop::Failed(reason)) => {
             sleep_until(reset_at(started, Instant::now())).await;
@@ -131,31 +142,23 @@ fn reset_at(started: Instant, now: Instant) -> Instant {
     started + at
 }
 
-async fn attempt<S, E, A>(
+/// Up to M3. Whoever claims an attested code is looked up before it gets a place, others while
+/// they make M3.
+async fn greet<S, E>(
     stream: &mut S,
     ends: &Ends,
     m1: M1,
     desk: &impl Desk,
     enter: impl Fn(Pool) -> E,
-    admit: impl FnOnce() -> A,
-) -> Result<IssuedRecord, Stop>
+) -> Result<(Responder, Vec<u8>, Lookup), Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: Future<Output = Result<(), Refused>>,
-    A: Future<Output = ()>,
 {
-    let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
     let busy = |_| Stop::Busy;
-    let lookup = lookup(
-        desk,
-        LookupRequest {
-            kind,
-            group,
-            slot,
-            peer_id: ends.joiner,
-        },
-    );
-    let lookup = if slot == Slot::ATTESTED {
+    let timed_out = |_| Stop::Failed(RefusalReason::Timeout);
+    let lookup = lookup(desk, &m1, ends.joiner);
+    let lookup = if m1.slot == Slot::ATTESTED {
         enter(Pool::Asking).await.map_err(busy)?;
         let known = lookup.await;
         let attested = matches!(known, Lookup::Known { attested: true, .. });
@@ -165,85 +168,99 @@ where
             Pool::Probationary
         };
         enter(pool).await.map_err(busy)?;
-        futures::future::Either::Left(std::future::ready(known))
+        Either::Left(std::future::ready(known))
     } else {
         enter(Pool::Probationary).await.map_err(busy)?;
-        futures::future::Either::Right(lookup)
+        Either::Right(lookup)
     };
-
-    let unavailable = |_| Stop::Failed(RefusalReason::Unavailable);
-    let timed_out = |_| Stop::Failed(RefusalReason::Timeout);
-    let seed = random().map_err(unavailable)?;
+    let seed = random().map_err(|_| Stop::Failed(RefusalReason::Unavailable))?;
     let (net, namespace) = (ends.net, ends.namespace.clone());
     let (responder, m2) = Responder::on_m1(m1, net, namespace, ends.responder, ends.joiner, &seed);
     write_frame(stream, &m2).await.map_err(timed_out)?;
     let (m3, lookup) = futures::join!(read_frame(stream, M3_LENGTH), lookup);
-    let m3 = m3.map_err(timed_out)?;
-
-    let (answering, request) = match lookup {
-        Lookup::Unknown(reason) => {
-            // The same work as for a known slot.
-            let salt = random().map_err(unavailable)?;
-            let _ = responder.on_m3(&m3, salt.expose());
-            return Err(Stop::Failed(reason));
-        }
-        Lookup::Known { salt, .. } => match confirm(responder, &m3, &salt) {
-            Ok(confirmed) => confirmed,
-            Err(failure) => {
-                let reason = failure.refusal();
-                desk.failure(FailureRequest {
-                    group,
-                    slot,
-                    peer_id: ends.joiner,
-                    reason,
-                })
-                .await;
-                return Err(Stop::Failed(reason));
-            }
-        },
-    };
-    let JoinRequest {
-        name,
-        proof,
-        identity,
-    } = request;
-    let redeem = RedeemRequest {
-        kind,
-        group,
-        slot,
-        peer_id: ends.joiner,
-        name,
-        proof,
-        identity,
-    };
-    let issued = desk.redeem(redeem).await.map_err(Stop::Failed)?;
-    admit().await;
-    answer(stream, answering, &issued)
-        .await
-        .map_err(Stop::Failed)?;
-    Ok(issued)
+    Ok((responder, m3.map_err(timed_out)?, lookup))
 }
 
-/// Groups are all that a relay serves; the operator is not asked for anything else.
-async fn lookup(desk: &impl Desk, request: LookupRequest) -> Lookup {
-    match request.kind {
-        HandshakeKind::Group => desk.lookup(request).await,
-        HandshakeKind::Invite | HandshakeKind::Voucher => {
-            Lookup::Unknown(RefusalReason::UnknownGroup)
+/// What the operator is asked about.
+struct Attempt<'a, D> {
+    m1: M1,
+    ends: &'a Ends,
+    desk: &'a D,
+}
+
+impl<D: Desk> Attempt<'_, D> {
+    /// M3 with what is known of the code; then the operator decides.
+    async fn evaluate(
+        &self,
+        responder: Responder,
+        m3: &[u8],
+        lookup: Lookup,
+    ) -> Result<(ResponderAnswering, IssuedRecord), Stop> {
+        match lookup {
+            Lookup::Unknown(reason) => {
+                // The same work as for a known slot.
+                if let Ok(salt) = random() {
+                    let _ = responder.on_m3(m3, salt.expose());
+                }
+                Err(Stop::Failed(reason))
+            }
+            Lookup::Known { salt, .. } => match confirm(responder, m3, &salt) {
+                Ok((answering, request)) => Ok((answering, self.redeem(request).await?)),
+                Err(reason) => Err(self.failed(reason).await),
+            },
         }
+    }
+
+    async fn redeem(&self, request: JoinRequest) -> Result<IssuedRecord, Stop> {
+        let JoinRequest {
+            name,
+            proof,
+            identity,
+        } = request;
+        let request = RedeemRequest {
+            kind: self.m1.kind,
+            group: self.m1.group,
+            slot: self.m1.slot,
+            peer_id: self.ends.joiner,
+            name,
+            proof,
+            identity,
+        };
+        self.desk.redeem(request).await.map_err(Stop::Failed)
+    }
+
+    /// Returns when the failure is durable.
+    async fn failed(&self, reason: RefusalReason) -> Stop {
+        let request = FailureRequest {
+            group: self.m1.group,
+            slot: self.m1.slot,
+            peer_id: self.ends.joiner,
+            reason,
+        };
+        self.desk.failure(request).await;
+        Stop::Failed(reason)
     }
 }
 
-enum Unconfirmed {
-    Handshake(Failure),
-    Request,
-}
-
-impl Unconfirmed {
-    fn refusal(&self) -> RefusalReason {
-        match self {
-            Self::Handshake(failure) => failure.refusal(),
-            Self::Request => RefusalReason::Malformed,
+/// Groups are all that a relay serves; the operator is not asked for anything else.
+fn lookup<'a, D: Desk>(
+    desk: &'a D,
+    m1: &M1,
+    peer_id: PeerId,
+) -> impl Future<Output = Lookup> + use<'a, D> {
+    let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
+    async move {
+        let request = LookupRequest {
+            kind,
+            group,
+            slot,
+            peer_id,
+        };
+        match kind {
+            HandshakeKind::Group => desk.lookup(request).await,
+            HandshakeKind::Invite | HandshakeKind::Voucher => {
+                Lookup::Unknown(RefusalReason::UnknownGroup)
+            }
         }
     }
 }
@@ -252,22 +269,22 @@ fn confirm(
     responder: Responder,
     m3: &[u8],
     salt: &Secret<32>,
-) -> Result<(ResponderAnswering, JoinRequest), Unconfirmed> {
+) -> Result<(ResponderAnswering, JoinRequest), RefusalReason> {
     let (answering, plain) = responder
         .on_m3(m3, salt.expose())
-        .map_err(Unconfirmed::Handshake)?;
-    let request = JoinRequest::decode(&plain).map_err(|_| Unconfirmed::Request)?;
+        .map_err(Failure::refusal)?;
+    let request = JoinRequest::decode(&plain).map_err(|_| RefusalReason::Malformed)?;
     Ok((answering, request))
 }
 
-/// M4, and M5 if it comes: the redemption is durable, so a joiner that does not get M4 comes again.
+/// M4. The redemption is durable, so a joiner that does not get it comes again.
 async fn answer<S>(
     stream: &mut S,
     answering: ResponderAnswering,
     issued: &IssuedRecord,
-) -> Result<(), RefusalReason>
+) -> Result<ResponderDone, Stop>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncWrite + Unpin,
 {
     let response = JoinResponse {
         record: Signed {
@@ -278,12 +295,9 @@ where
     };
     let (done, m4) = answering
         .accept(&response.encode())
-        .map_err(Failure::refusal)?;
+        .map_err(|failure| Stop::Failed(failure.refusal()))?;
     write_frame(stream, &m4)
         .await
-        .map_err(|_| RefusalReason::Timeout)?;
-    if let Ok(m5) = read_frame(stream, M5_LENGTH).await {
-        let _ = done.on_m5(&m5);
-    }
-    Ok(())
+        .map_err(|_| Stop::Failed(RefusalReason::Timeout))?;
+    Ok(done)
 }

@@ -7,9 +7,9 @@
 use std::io;
 
 use libp2p::{
-    core::transport::ListenerId,
+    core::{ConnectedPoint, transport::ListenerId},
     identify, kad, ping, relay,
-    swarm::{self, ListenError, SwarmEvent},
+    swarm::{self, ConnectionId, ListenError, SwarmEvent},
 };
 use peerup_protocol::PeerId;
 
@@ -38,22 +38,7 @@ impl Task {
                 connection_id,
                 endpoint,
                 ..
-            } => {
-                if let Some(reply) = self.dials.remove(&connection_id) {
-                    let _ = reply.send(Ok(connection_id));
-                }
-                let links = self.swarm.behaviour().streams.links_to(&peer_id);
-                let admitted = links
-                    .iter()
-                    .any(|link| link.id == connection_id && link.full);
-                self.outbox.push_back(Event::Connected {
-                    peer: peer_id,
-                    connection: connection_id,
-                    origin: Origin::of(&endpoint),
-                    dialled: endpoint.is_dialer(),
-                    admitted,
-                });
-            }
+            } => self.on_established(peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
@@ -62,15 +47,7 @@ impl Task {
                 ..
             } => {
                 tracing::debug!(peer = %peer_id, connection = %connection_id, ?cause, "connection closed");
-                // Circuits through a relay that is gone would notice only when they next write.
-                for orphan in self.swarm.behaviour().streams.orphans(&peer_id) {
-                    self.swarm.close_connection(orphan);
-                }
-                self.outbox.push_back(Event::Disconnected {
-                    peer: peer_id,
-                    connection: connection_id,
-                    remaining: num_established,
-                });
+                self.on_closed(peer_id, connection_id, num_established);
             }
             SwarmEvent::OutgoingConnectionError {
                 connection_id,
@@ -94,6 +71,38 @@ impl Task {
             }
             _ => {}
         }
+    }
+
+    fn on_established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        if let Some(reply) = self.dials.remove(&connection) {
+            let _ = reply.send(Ok(connection));
+        }
+        let links = self.swarm.behaviour().streams.links_to(&peer);
+        let admitted = links.iter().any(|l| l.id == connection && l.full);
+        self.outbox.push_back(Event::Connected {
+            peer,
+            connection,
+            origin: Origin::of(endpoint),
+            dialled: endpoint.is_dialer(),
+            admitted,
+        });
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, remaining: u32) {
+        // Circuits through a relay that is gone would notice only when they next write.
+        for orphan in self.swarm.behaviour().streams.orphans(&peer) {
+            self.swarm.close_connection(orphan);
+        }
+        self.outbox.push_back(Event::Disconnected {
+            peer,
+            connection,
+            remaining,
+        });
     }
 
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
