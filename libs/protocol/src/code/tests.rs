@@ -160,10 +160,28 @@ fn lists_are_not_empty_and_not_long() {
     )
     .unwrap();
     assert_eq!(cut.responders[0].addresses.len(), MAX_ADDRESSES);
-    let mut payload = group().encode();
-    // After kind, suite, net, group, slot and secret (44), namespace (5) and not_after (4).
-    payload[53] = 10;
-    assert!(Code::parse(&text_of(&payload)).is_err(), "ten responders");
+    // Nine may stand in a code, ten may not; nor nine addresses. The lists start
+    // after kind, suite, net, group, slot and secret (44), namespace (5) and not_after (4).
+    let good = group().encode();
+    let (head, list) = (&good[..53], &good[54..]);
+    let repeated =
+        |count: u8| [head, &[count], list.repeat(usize::from(count)).as_slice()].concat();
+    assert!(Code::parse(&text_of(&repeated(9))).is_ok());
+    let too_long = |max, got| Err(CodeError::Content(DecodeError::TooLong { max, got }));
+    assert_eq!(Code::parse(&text_of(&repeated(10))), too_long(9, 10));
+    let (peer, address) = (&list[..39], &list[40..49]);
+    let repeated = |count: u8| {
+        [
+            head,
+            &[1],
+            peer,
+            &[count],
+            &address.repeat(usize::from(count)),
+        ]
+        .concat()
+    };
+    assert!(Code::parse(&text_of(&repeated(8))).is_ok());
+    assert_eq!(Code::parse(&text_of(&repeated(9))), too_long(8, 9));
 }
 
 #[test]
