@@ -34,6 +34,8 @@ pub(crate) struct Roster {
     key: VerifyingKey,
     net: NetworkId,
     position: Position,
+    /// Counts the changes of who is in the operator's roster; renewals are none.
+    generation: u64,
     members: BTreeMap<Serial, Member>,
     revocations: Option<Genuine<Revocations>>,
     document: Option<Genuine<NetworkDocument>>,
@@ -71,6 +73,7 @@ impl Roster {
             key,
             net: NetworkId::of(&key),
             position: Position::default(),
+            generation: 0,
             members: BTreeMap::new(),
             revocations: None,
             document: None,
@@ -107,6 +110,7 @@ impl Roster {
             .map_err(ListError::Document)?;
         self.take_revocations(revocations);
         self.take_document(document);
+        let before = self.serials();
         let given = answer.records.len();
         let listed: BTreeSet<Serial> = answer
             .records
@@ -120,6 +124,7 @@ impl Roster {
         for serial in answer.gone {
             self.members.remove(&serial);
         }
+        self.generation += u64::from(before != self.serials());
         self.position = Position {
             run: answer.run,
             seq: answer.seq,
@@ -220,16 +225,20 @@ impl Roster {
         Some((revocations.signed.clone(), document.signed.clone()))
     }
 
-    /// The operator's roster, whole, for a member that stands elsewhere; nothing for one that stands at `from`.
+    /// Counts the changes of who is in the operator's roster.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The operator's roster, whole, in one page.
     #[must_use]
-    pub(crate) fn page(&self, from: Position) -> RosterPage {
-        let full = from != self.position;
+    pub(crate) fn page(&self) -> RosterPage {
         RosterPage {
             run: self.position.run,
             seq: self.position.seq,
-            full,
+            full: true,
             last: true,
-            records: if full { self.listed() } else { Vec::new() },
+            records: self.listed(),
             gone: Vec::new(),
         }
     }
@@ -247,6 +256,11 @@ impl Roster {
             revocations,
             network_document,
         })
+    }
+
+    fn serials(&self) -> BTreeSet<Serial> {
+        let listed = self.members.iter().filter(|(_, member)| member.listed);
+        listed.map(|(serial, _)| *serial).collect()
     }
 
     fn listed(&self) -> Vec<Signed> {

@@ -15,7 +15,7 @@ const CALL: Duration = Duration::from_secs(90);
 /// Polls follow each other no faster, whatever the operator answers.
 const PACE: Duration = Duration::from_millis(250);
 /// Pauses after a call that failed for good: from one to the other, doubling, plus up to half.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Keeps the roster up to date until `stop`.
 pub(crate) async fn follow(network: Arc<Network>, operator: RelayClient, stop: CancellationToken) {

@@ -5,13 +5,15 @@ use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use peerup_node::io::{FrameError, read_frame_within, write_frame};
 use peerup_node::{PeerId, Stream};
-use peerup_protocol::frame::{MAX_FRAME, MAX_LONG_FRAME, RosterAnswer, RosterAsk, pages};
+use peerup_protocol::frame::{
+    MAX_FRAME, MAX_LONG_FRAME, RosterAnswer, RosterAsk, RosterPage, pages,
+};
 use peerup_protocol::record::Signed;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::Inbound;
-use crate::roster::Position;
+use crate::roster::{Position, Roster};
 
 /// A member may stay silent on its stream for this long; then it asks again on a new one.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
@@ -39,11 +41,28 @@ struct Session<'a> {
     told: Option<Told>,
 }
 
-/// What was told, and when.
+/// What was told, and when its members were.
 struct Told {
+    state: State,
+    at: Instant,
+}
+
+/// What there is to tell.
+#[derive(PartialEq, Eq)]
+struct State {
+    generation: u64,
     position: Position,
     lists: Option<(Signed, Signed)>,
-    at: Instant,
+}
+
+impl State {
+    fn of(roster: &Roster) -> Self {
+        Self {
+            generation: roster.generation(),
+            position: roster.position(),
+            lists: roster.lists(),
+        }
+    }
 }
 
 /// A question, or why there is none, and the reader.
@@ -52,7 +71,7 @@ type Asked = (ReadHalf<Stream>, Result<Vec<u8>, FrameError>);
 /// What happens next on a stream.
 enum Step {
     Asked(Asked),
-    News { lists_only: bool },
+    News,
 }
 
 async fn ask(mut read: ReadHalf<Stream>) -> Asked {
@@ -68,7 +87,7 @@ impl Session<'_> {
         loop {
             let step = tokio::select! {
                 asked = &mut asking => Step::Asked(asked),
-                lists_only = self.news(&mut changed) => Step::News { lists_only },
+                () = self.news(&mut changed) => Step::News,
             };
             match step {
                 Step::Asked((read, Ok(body))) if self.answer(&body).await? => {
@@ -78,26 +97,23 @@ impl Session<'_> {
                     return Ok(self.write.close().await?);
                 }
                 Step::Asked((_, Err(error))) => return Err(error),
-                Step::News { lists_only } => self.push(lists_only).await?,
+                Step::News => self.push().await?,
             }
         }
     }
 
-    /// Waits until there is something to push; true when only the lists may be told yet.
-    async fn news(&self, changed: &mut watch::Receiver<u64>) -> bool {
+    /// Waits until there is something to push: the lists at once, members not too often.
+    async fn news(&self, changed: &mut watch::Receiver<u64>) {
         loop {
             let Some(told) = &self.told else {
                 return std::future::pending().await;
             };
-            let (position, lists) = self.state();
+            let state = self.state();
             let due = told.at + COALESCE;
-            if position != told.position && Instant::now() >= due {
-                return false;
+            let members_wait = state.generation != told.state.generation;
+            if state.lists != told.state.lists || (members_wait && Instant::now() >= due) {
+                return;
             }
-            if lists != told.lists {
-                return true;
-            }
-            let members_wait = position != told.position;
             tokio::select! {
                 alive = changed.changed() => if alive.is_err() { return std::future::pending().await },
                 () = sleep_until(due), if members_wait => {}
@@ -105,18 +121,20 @@ impl Session<'_> {
         }
     }
 
-    fn state(&self) -> (Position, Option<(Signed, Signed)>) {
+    fn state(&self) -> State {
+        State::of(&self.inbound.network.roster())
+    }
+
+    /// What there is to tell, and the page with the members, of the same moment.
+    fn look(&self) -> (State, RosterPage) {
         let roster = self.inbound.network.roster();
-        (roster.position(), roster.lists())
+        (State::of(&roster), roster.page())
     }
 
     /// Answers a question; false when it is not one.
     async fn answer(&mut self, body: &[u8]) -> Result<bool, FrameError> {
         match RosterAsk::decode(body) {
-            Ok(RosterAsk::Sync { run, seq }) => {
-                self.sync(Position { run, seq }).await?;
-                self.tell_lists().await?;
-            }
+            Ok(RosterAsk::Sync { run, seq }) => self.sync(Position { run, seq }).await?,
             Ok(RosterAsk::Renew) => {
                 let record = self.inbound.renew(self.peer).await;
                 let answer = record.map_or(RosterAnswer::Refused, RosterAnswer::Record);
@@ -130,44 +148,59 @@ impl Session<'_> {
         Ok(true)
     }
 
-    async fn push(&mut self, lists_only: bool) -> Result<(), FrameError> {
-        if let (false, Some(told)) = (lists_only, &self.told) {
-            let position = told.position;
-            self.sync(position).await?;
-        }
-        self.tell_lists().await
-    }
-
-    /// Tells the members to one that stands at `from`.
+    /// Tells everything to one that stands at `from`, but the members if that is where we stand.
     async fn sync(&mut self, from: Position) -> Result<(), FrameError> {
-        let (page, position) = {
-            let roster = self.inbound.network.roster();
-            (roster.page(from), roster.position())
-        };
-        for page in pages(page) {
-            self.tell(&RosterAnswer::Page(page)).await?;
-        }
-        let lists = self.told.take().and_then(|told| told.lists);
+        let (state, page) = self.look();
+        let known = from == state.position;
+        self.tell_page(if known { without_members(page) } else { page })
+            .await?;
+        self.tell_lists(state.lists.as_ref()).await?;
         self.told = Some(Told {
-            position,
-            lists,
+            state,
             at: Instant::now(),
         });
         Ok(())
     }
 
-    /// Tells revocations and network document, unless the member has been told just these.
-    async fn tell_lists(&mut self) -> Result<(), FrameError> {
-        let (_, lists) = self.state();
-        let (Some((revocations, document)), Some(told)) = (&lists, &mut self.told) else {
+    /// Tells what differs from what was told. Members that changed a moment ago wait for the next push.
+    async fn push(&mut self) -> Result<(), FrameError> {
+        let Some(Told {
+            state: told,
+            mut at,
+        }) = self.told.take()
+        else {
             return Ok(());
         };
-        if told.lists == lists {
-            return Ok(());
+        let (mut state, page) = self.look();
+        if state.generation == told.generation {
+            if state.position != told.position {
+                self.tell_page(without_members(page)).await?;
+            }
+        } else if Instant::now() >= at + COALESCE {
+            self.tell_page(page).await?;
+            at = Instant::now();
+        } else {
+            (state.generation, state.position) = (told.generation, told.position);
         }
-        let answers = list_frames(revocations.clone(), document.clone());
-        told.lists = lists;
-        for answer in answers {
+        if state.lists != told.lists {
+            self.tell_lists(state.lists.as_ref()).await?;
+        }
+        self.told = Some(Told { state, at });
+        Ok(())
+    }
+
+    async fn tell_page(&mut self, page: RosterPage) -> Result<(), FrameError> {
+        for page in pages(page) {
+            self.tell(&RosterAnswer::Page(page)).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_lists(&mut self, lists: Option<&(Signed, Signed)>) -> Result<(), FrameError> {
+        let Some((revocations, document)) = lists else {
+            return Ok(());
+        };
+        for answer in list_frames(revocations.clone(), document.clone()) {
             self.tell(&answer).await?;
         }
         Ok(())
@@ -175,6 +208,15 @@ impl Session<'_> {
 
     async fn tell(&mut self, answer: &RosterAnswer) -> Result<(), FrameError> {
         write_frame(&mut self.write, &answer.encode()).await
+    }
+}
+
+/// A page that brings nothing but the position.
+fn without_members(page: RosterPage) -> RosterPage {
+    RosterPage {
+        full: false,
+        records: Vec::new(),
+        ..page
     }
 }
 

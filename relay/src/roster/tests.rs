@@ -201,7 +201,7 @@ fn who_presents_a_record_stays_until_it_ends_but_is_not_in_the_roster_told() {
     roster.present(&good(2), &peer(2), NOW).unwrap();
     roster.apply(answer(2, vec![good(1)]), NOW).unwrap();
     assert_eq!(members(&roster, NOW), [1, 2]);
-    assert_eq!(roster.page(Position::default()).records, [good(1)]);
+    assert_eq!(roster.page().records, [good(1)]);
     roster.forget_ended(NOW + 100);
     assert_eq!(roster.members.len(), 1);
     roster.present(&good(2), &peer(2), NOW).unwrap();
@@ -228,12 +228,19 @@ fn those_who_only_present_are_bounded() {
 }
 
 #[test]
-fn who_stands_where_we_stand_is_told_nothing_again() {
-    let roster = roster(vec![good(1)]);
-    let same = roster.page(roster.position());
-    assert_eq!((same.full, same.last, same.records.len()), (false, true, 0));
-    let behind = roster.page(Position { run: 7, seq: 0 });
-    assert_eq!((behind.full, behind.records), (true, vec![good(1)]));
+fn renewals_and_new_lists_are_no_changes_of_the_members() {
+    let mut roster = roster(vec![good(1)]);
+    let generation = roster.generation();
+    let renewed = record(1, NOW, NOW + 200);
+    roster.apply(answer(2, vec![renewed.clone()]), NOW).unwrap();
+    roster.present(&good(2), &peer(2), NOW).unwrap();
+    assert_eq!(roster.generation(), generation);
+    assert_eq!(roster.page().records, [renewed]);
+    roster.apply(answer(3, vec![good(3)]), NOW).unwrap();
+    assert_eq!(roster.generation(), generation + 1);
+    let whole = roster.page();
+    assert_eq!((whole.full, whole.last, whole.seq), (true, true, 3));
+    assert_eq!(whole.records, [good(3)]);
 }
 
 #[test]
@@ -243,5 +250,5 @@ fn what_is_kept_makes_the_same_roster_again() {
     assert!(after.to_answer().is_none() && after.presented().is_none());
     after.apply(before.to_answer().unwrap(), NOW).unwrap();
     assert_eq!(after.to_answer(), before.to_answer());
-    assert_eq!(frame::pages(after.page(Position::default())).len(), 1);
+    assert_eq!(frame::pages(after.page()).len(), 1);
 }
