@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -21,12 +22,13 @@ const PACKAGES: [&str; 4] = [
     "peerup-cli",
 ];
 
-/// A running program; dropping it kills it.
+/// A running program; dropping it kills it and removes its log.
 #[derive(Debug)]
 pub struct Program {
     name: String,
     child: Child,
     log: PathBuf,
+    left: bool,
 }
 
 impl Program {
@@ -39,21 +41,41 @@ impl Program {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
+        Self::spawn(name, log, |command| {
+            command.args(arguments).envs(environment.iter().copied())
+        })
+    }
+
+    /// Starts a program that may outlive this process (see [`Program::leave`]), with
+    /// its output in a log file of one's own choice.
+    pub fn detached(name: &str, arguments: &[&str], log: PathBuf) -> Result<Program> {
+        // a group of its own: Ctrl-C in a terminal is not meant for it
+        Self::spawn(name, log, |command| {
+            command.args(arguments).process_group(0)
+        })
+    }
+
+    fn spawn(
+        name: &str,
+        log: PathBuf,
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<Program> {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let child = Command::new(path(name)?)
-            .args(arguments)
+        let mut command = Command::new(path(name)?);
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output)
+            .stderr(output);
+        let child = prepare(&mut command)
             .spawn()
             .with_context(|| format!("start {name}"))?;
         Ok(Program {
             name: name.to_owned(),
             child,
             log,
+            left: false,
         })
     }
 
@@ -72,6 +94,12 @@ impl Program {
         Ok(self.child.try_wait()?)
     }
 
+    /// Lets the program run on when this is dropped; answers its process id.
+    pub fn leave(mut self) -> u32 {
+        self.left = true;
+        self.id()
+    }
+
     /// Ends the program at once, as a crash would, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -82,6 +110,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         // it may have ended already
         let _ = self.child.kill();
         let _ = self.child.wait();

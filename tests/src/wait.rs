@@ -10,10 +10,28 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
+    probe: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    every(Duration::from_millis(100), what, limit, probe).await
+}
+
+/// As [`eventually`], twice a second: for a cluster that has better things to do.
+pub async fn patiently<T>(
+    what: &str,
+    limit: Duration,
+    probe: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    every(Duration::from_millis(500), what, limit, probe).await
+}
+
+async fn every<T>(
+    period: Duration,
+    what: &str,
+    limit: Duration,
     mut probe: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
     let deadline = Instant::now() + limit;
-    let mut ticks = interval(Duration::from_millis(100));
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
