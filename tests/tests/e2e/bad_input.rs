@@ -1,0 +1,21 @@
+//! Mistakes of people: each is told clearly, and nothing else suffers.
+
+pub(crate) mod objects;
+pub(crate) mod pods;
+
+use anyhow::Result;
+
+use crate::world::World;
+
+/// A namespace whose pods want a sidecar and that has no network.
+pub(crate) const STRAYS: &str = "strays";
+
+const NAMESPACE: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: strays, labels: {peerup.dev/inject: enabled}}
+";
+
+fn strays(world: &World) -> Result<()> {
+    world.cluster.apply(NAMESPACE)?.ok().map(drop)
+}

@@ -1,0 +1,161 @@
+//! Relay and operator die while pods come and go.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use peerup_crds::{PairingCode, Peer, PeerNetwork, PeerType};
+use peerup_tests::story::laptop::Laptop;
+use peerup_tests::story::shell::quietly;
+use peerup_tests::story::{CODES, HOME, NETWORK, SHOP, WEB, facts};
+use peerup_tests::wait::patiently;
+
+use crate::world::World;
+
+pub(crate) async fn kills_in_a_rollout_lose_no_member(world: &mut World) -> Result<()> {
+    let cluster = world.cluster.clone();
+    let before = outsiders(world).await?;
+    let revision = cluster.web_pods().await?;
+    cluster
+        .kubectl(&format!("rollout restart deployment/{WEB} -n {SHOP}"))?
+        .ok()?;
+    let codes = cluster.secret(SHOP, CODES).await?;
+    let code = codes.get("code-1").context("there is no code-1")?.clone();
+    let mut desktop = Laptop::join(&world.state("desktop"), &code, "desktop")?;
+    kill_relay_container(world).await?;
+    patiently(
+        "the rollout to be under way",
+        Duration::from_secs(60),
+        async || {
+            let now = cluster.web_pods().await?;
+            let new = now
+                .iter()
+                .filter(|pod| !revision.iter().any(|old| old.uid() == pod.uid()));
+            ensure!(new.count() > 0, "no new pod yet");
+            Ok(())
+        },
+    )
+    .await?;
+    let force = "--grace-period=0 --force --wait=false";
+    cluster
+        .kubectl(&format!("delete pod {NETWORK}-relay-0 -n {SHOP} {force}"))?
+        .ok()?;
+    cluster
+        .kubectl(&format!(
+            "delete pods -n {HOME} -l app.kubernetes.io/component=operator {force}"
+        ))?
+        .ok()?;
+    cluster
+        .kubectl(&format!(
+            "rollout status deployment/{WEB} -n {SHOP} --timeout=180s"
+        ))?
+        .ok()?;
+    cluster
+        .network_ready(NETWORK, Duration::from_secs(120))
+        .await?;
+    cluster.pods_joined(6, Duration::from_secs(180)).await?;
+    let desktop = joins_at_last(world, desktop_result(&mut desktop).await, &code).await?;
+    world.laptop()?.connected(Duration::from_secs(90)).await?;
+    desktop.connected(Duration::from_secs(60)).await?;
+    let after = outsiders(world).await?;
+    ensure!(
+        before.is_subset(&after),
+        "before: {before:?}, after: {after:?}"
+    );
+    ensure!(
+        after.len() == before.len() + 1,
+        "before: {before:?}, after: {after:?}"
+    );
+    Ok(())
+}
+
+async fn desktop_result(desktop: &mut Laptop) -> Result<()> {
+    desktop.joined(Duration::from_secs(60)).await.map(drop)
+}
+
+/// The join that ran into the kills may have failed; the same machine may try the same
+/// code again, and is the same member.
+async fn joins_at_last(world: &World, first: Result<()>, code: &str) -> Result<Laptop> {
+    if let Err(error) = first {
+        println!("the first try failed: {error:#}");
+    }
+    let mut again = Laptop::join(&world.state("desktop"), code, "desktop")?;
+    again.joined(Duration::from_secs(60)).await?;
+    Ok(again)
+}
+
+/// Names and serials of the peers outside of the cluster.
+async fn outsiders(world: &World) -> Result<BTreeSet<(String, String)>> {
+    let peers = world.cluster.list::<Peer>(SHOP).await?;
+    Ok(peers
+        .into_iter()
+        .filter(|peer| peer.spec.type_ == PeerType::External)
+        .map(|peer| (peer.name_any(), peer.spec.serial))
+        .collect())
+}
+
+/// Ends the relay's process as a crash would: its pod stays.
+async fn kill_relay_container(world: &World) -> Result<()> {
+    let pod = world
+        .cluster
+        .get::<Pod>(SHOP, &format!("{NETWORK}-relay-0"))
+        .await?;
+    let node = pod
+        .spec
+        .and_then(|spec| spec.node_name)
+        .context("no node")?;
+    let containers = pod.status.and_then(|status| status.container_statuses);
+    let id = containers
+        .and_then(|all| all.into_iter().next()?.container_id)
+        .context("no container")?;
+    let id = id.trim_start_matches("containerd://");
+    let engine =
+        std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or_else(|_| "docker".to_owned());
+    let line =
+        format!("{engine} exec {node} ctr --namespace k8s.io tasks kill --signal SIGKILL {id}");
+    println!("$ {line}");
+    quietly(&line)?.ok().map(drop)
+}
+
+pub(crate) async fn no_code_was_used_twice(world: &mut World) -> Result<()> {
+    let peers = world.cluster.list::<Peer>(SHOP).await?;
+    distinct("PeerId", peers.iter().map(|peer| peer.spec.peer_id.clone()))?;
+    distinct("serial", peers.iter().map(|peer| peer.spec.serial.clone()))?;
+    let used = peers
+        .iter()
+        .filter_map(|peer| peer.spec.pairing_code_ref.as_ref());
+    distinct(
+        "code",
+        used.map(|code| format!("{} {}", code.name, code.slot)),
+    )?;
+    for code in world.cluster.list::<PairingCode>(SHOP).await? {
+        let name = code.name_any();
+        let slots = code.status.map(|status| status.codes).unwrap_or_default();
+        for slot in slots
+            .iter()
+            .filter_map(|slot| Some((slot.slot, slot.peer_ref.as_ref()?)))
+        {
+            let of = peers.iter().find(|peer| peer.name_any() == slot.1.name);
+            let back = of.and_then(|peer| peer.spec.pairing_code_ref.as_ref());
+            let told = back.map(|back| (back.name.clone(), back.slot));
+            ensure!(
+                told == Some((name.clone(), slot.0)),
+                "{name} {}: {told:?}",
+                slot.0
+            );
+        }
+    }
+    let network = world.cluster.get::<PeerNetwork>(SHOP, NETWORK).await?;
+    facts::network_condition(&network, "Ready", "True", "Running").map(drop)
+}
+
+fn distinct(what: &str, all: impl Iterator<Item = String>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for one in all {
+        ensure!(seen.insert(one.clone()), "{what} {one} is there twice");
+    }
+    ensure!(!seen.is_empty(), "there is no {what} at all");
+    Ok(())
+}

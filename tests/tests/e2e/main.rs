@@ -1,0 +1,171 @@
+//! The e2e tier: the README's story and what may go wrong in it, on a kind cluster with
+//! the images that are shipped. Steps in order, each on what those before it left.
+//!
+//! `make test-e2e` makes the cluster. By hand, on one that is there:
+//!
+//! ```sh
+//! eval "$(hack/cluster env peerup-test)"
+//! cargo test --profile ci -p peerup-tests --features e2e --test e2e [-- WORD]
+//! ```
+//!
+//! With a WORD only the steps whose name has it are run.
+
+mod bad_input;
+mod evidence;
+mod expiry;
+mod faults;
+mod hygiene;
+mod install;
+mod leaving;
+mod logs;
+mod outside;
+mod pods;
+mod snapshot;
+mod world;
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use world::World;
+
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// A step of the story.
+struct Step {
+    name: &'static str,
+    /// Without it no later step makes sense.
+    vital: bool,
+    run: for<'a> fn(&'a mut World) -> Outcome<'a>,
+}
+
+macro_rules! steps {
+    ($($kind:ident $step:path;)*) => {
+        [$(Step {
+            name: stringify!($step),
+            vital: matches!(stringify!($kind).as_bytes(), b"vital"),
+            run: |world| Box::pin($step(world)),
+        }),*]
+    };
+}
+
+const STEPS: [Step; 24] = steps! {
+    vital install::helm_installs_the_operator;
+    vital install::the_examples_apply;
+    vital pods::three_pods_on_two_nodes_join;
+    usual pods::conditions_and_grade_are_told;
+    usual pods::tables_have_rows;
+    usual pods::the_metric_shows_the_grade;
+    vital outside::a_laptop_joins_with_a_code;
+    usual outside::the_same_code_is_refused_to_another;
+    usual pods::a_deleted_pod_takes_its_peer_along;
+    usual pods::twenty_pods_join_without_an_error;
+    usual faults::kills_in_a_rollout_lose_no_member;
+    usual faults::no_code_was_used_twice;
+    usual bad_input::pods::a_wrong_network_name_is_told;
+    usual bad_input::pods::a_namespace_that_is_not_admitted_is_told;
+    usual bad_input::pods::bad_annotations_are_told_and_break_nothing;
+    usual bad_input::objects::a_code_for_a_missing_network_says_so;
+    usual bad_input::objects::impossible_numbers_and_changes_are_refused;
+    usual bad_input::objects::a_network_name_is_taken_once;
+    usual bad_input::objects::an_operator_without_rights_says_which;
+    usual bad_input::objects::nothing_was_lost;
+    usual expiry::codes_with_a_typo_or_expired_are_refused_locally;
+    usual hygiene::no_code_shows_anywhere;
+    usual leaving::a_deleted_network_takes_all_along;
+    usual leaving::nothing_but_kinds_is_left;
+};
+
+/// What became of the steps.
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    filtered: usize,
+}
+
+fn main() -> ExitCode {
+    let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let started = Instant::now();
+    let count = match tokio::runtime::Runtime::new()
+        .map(|runtime| runtime.block_on(all(word.as_deref())))
+    {
+        Ok(Ok(count)) => count,
+        Ok(Err(error)) => {
+            println!("the e2e tier can't begin: {error:#}");
+            Count {
+                failed: 1,
+                ..Count::default()
+            }
+        }
+        Err(error) => {
+            println!("no runtime: {error}");
+            Count {
+                failed: 1,
+                ..Count::default()
+            }
+        }
+    };
+    let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out; finished in {}",
+        count.passed,
+        count.failed,
+        count.skipped,
+        count.filtered,
+        seconds(started.elapsed())
+    );
+    if count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn all(word: Option<&str>) -> Result<Count> {
+    let mut world = World::new().await?;
+    let mut count = Count::default();
+    let mut broken: Option<&str> = None;
+    println!("\nrunning {} steps", STEPS.len());
+    for step in &STEPS {
+        if word.is_some_and(|word| !step.name.contains(word)) {
+            count.filtered += 1;
+        } else if let Some(broken) = broken {
+            println!("test {} ... ignored, since {broken} failed", step.name);
+            count.skipped += 1;
+        } else if one(step, &mut world).await {
+            count.passed += 1;
+        } else {
+            count.failed += 1;
+            broken = step.vital.then_some(step.name);
+        }
+    }
+    world.end(count.failed == 0);
+    Ok(count)
+}
+
+/// Runs a step; on failure saves what the cluster has to say about it.
+async fn one(step: &Step, world: &mut World) -> bool {
+    println!("\n--- {}", step.name);
+    let started = Instant::now();
+    let result = (step.run)(world).await;
+    let took = seconds(started.elapsed());
+    match result {
+        Ok(()) => println!("test {} ... ok ({took})", step.name),
+        Err(error) => {
+            println!("{error:#}");
+            let directory = evidence::save(world, step.name);
+            println!("see {}", directory.display());
+            println!("test {} ... FAILED ({took})", step.name);
+            return false;
+        }
+    }
+    true
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1}s", time.as_secs_f64())
+}

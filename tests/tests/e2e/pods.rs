@@ -1,0 +1,148 @@
+//! Pods become members, are graded, come and go.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use peerup_crds::Peer;
+use peerup_tests::story::{NETWORK, SHOP, WEB, facts};
+use peerup_tests::wait::patiently;
+
+use crate::world::World;
+
+pub(crate) async fn three_pods_on_two_nodes_join(world: &mut World) -> Result<()> {
+    let pods = world
+        .cluster
+        .pods_joined(3, Duration::from_secs(120))
+        .await?;
+    let nodes: BTreeSet<_> = pods
+        .iter()
+        .filter_map(|pod| pod.spec.as_ref()?.node_name.clone())
+        .collect();
+    ensure!(nodes.len() == 2, "the pods run on {nodes:?}");
+    Ok(())
+}
+
+pub(crate) async fn conditions_and_grade_are_told(world: &mut World) -> Result<()> {
+    let cluster = &world.cluster;
+    patiently("grades", Duration::from_secs(90), async || {
+        let peers = cluster.list::<Peer>(SHOP).await?;
+        for pod in cluster.web_pods().await? {
+            facts::pod_says(&pod, "peerup.dev/Verified", "True", "Attested")?;
+            facts::pod_says(&pod, "peerup.dev/Reachable", "True", "GradeC")?;
+            is_grade_c(facts::peer_of(&pod, &peers)?)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The filtering of the NAT is not tested, and said so: that makes it a C.
+fn is_grade_c(peer: &Peer) -> Result<()> {
+    let name = peer.name_any();
+    ensure!(facts::peer_condition(peer, "Verified", "True")?.reason == "Attested");
+    ensure!(facts::peer_condition(peer, "Reachable", "True")?.reason == "GradeC");
+    let status = peer.status.as_ref().context("no status")?;
+    let grade = status.grade.context("no grade")?;
+    ensure!(grade.to_string() == "C", "{name} has grade {grade}");
+    ensure!(
+        status
+            .evidence
+            .iter()
+            .any(|code| code == "filtering-untestable"),
+        "{name}: evidence {:?}",
+        status.evidence
+    );
+    Ok(())
+}
+
+pub(crate) async fn tables_have_rows(world: &mut World) -> Result<()> {
+    let cluster = &world.cluster;
+    let network = cluster.kubectl("get pnet -A --no-headers")?.ok()?;
+    ensure!(network.starts_with(&format!("{SHOP}  ")), "pnet: {network}");
+    ensure!(
+        network.contains(NETWORK) && network.contains("True"),
+        "pnet: {network}"
+    );
+    let codes = cluster.kubectl("get pcode -A --no-headers")?.ok()?;
+    ensure!(codes.contains("colleagues"), "pcode: {codes}");
+    let peers = cluster.kubectl("get peers -A --no-headers")?.ok()?;
+    ensure!(peers.lines().count() == 3, "peers: {peers}");
+    for word in [NETWORK, " C ", " True ", WEB] {
+        ensure!(
+            peers.lines().all(|line| line.contains(word)),
+            "{word}: {peers}"
+        );
+    }
+    let all = cluster.kubectl("get pnet,pcode,peers -A")?.ok()?;
+    println!("{all}");
+    Ok(())
+}
+
+pub(crate) async fn the_metric_shows_the_grade(world: &mut World) -> Result<()> {
+    for pod in world.cluster.web_pods().await? {
+        let metrics = world.cluster.metrics(SHOP, &pod.name_any())?;
+        for grade in ["A", "B", "C", "D", "F"] {
+            let value = u8::from(grade == "C");
+            let line = format!("peerup_reachability_grade{{grade=\"{grade}\"}} {value}");
+            ensure!(
+                metrics.lines().any(|is| is == line),
+                "no {line} in\n{metrics}"
+            );
+        }
+        for line in ["peerup_joined 1", "peerup_verified 1"] {
+            ensure!(
+                metrics.lines().any(|is| is == line),
+                "no {line} in\n{metrics}"
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_deleted_pod_takes_its_peer_along(world: &mut World) -> Result<()> {
+    let cluster = &world.cluster;
+    let pods = cluster.pods_joined(3, Duration::from_secs(10)).await?;
+    let pod = pods.first().context("no pod")?;
+    let peers = cluster.list::<Peer>(SHOP).await?;
+    let peer = facts::peer_of(pod, &peers)?.name_any();
+    cluster
+        .kubectl(&format!(
+            "delete pod {} -n {SHOP} --wait=false",
+            pod.name_any()
+        ))?
+        .ok()?;
+    patiently("the Peer to go", Duration::from_secs(60), async || {
+        let left = cluster.list::<Peer>(SHOP).await?;
+        ensure!(
+            left.iter().all(|left| left.name_any() != peer),
+            "{peer} is there"
+        );
+        Ok(())
+    })
+    .await?;
+    cluster.pods_joined(3, Duration::from_secs(90)).await?;
+    Ok(())
+}
+
+pub(crate) async fn twenty_pods_join_without_an_error(world: &mut World) -> Result<()> {
+    scale(world, 20).await?;
+    let errors = world.logs.errors()?;
+    ensure!(errors.is_empty(), "errors in logs:\n{}", errors.join("\n"));
+    scale(world, 6).await
+}
+
+/// Changes the number of pods and waits until exactly these have joined.
+async fn scale(world: &World, count: usize) -> Result<()> {
+    let cluster = &world.cluster;
+    cluster
+        .kubectl(&format!(
+            "scale deployment/{WEB} -n {SHOP} --replicas={count}"
+        ))?
+        .ok()?;
+    cluster
+        .pods_joined(count, Duration::from_secs(240))
+        .await
+        .map(drop)
+}

@@ -1,0 +1,72 @@
+//! What the steps share.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use peerup_tests::story::cluster::Cluster;
+use peerup_tests::story::laptop::Laptop;
+use peerup_tests::story::shell::Show;
+
+use crate::logs::Logs;
+use crate::snapshot::Snapshot;
+
+/// The cluster and what the steps so far have left.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    /// Logs of all our containers since the beginning.
+    pub(crate) logs: Logs,
+    /// What was in the cluster before the beginning.
+    pub(crate) before: Snapshot,
+    /// Texts of all codes that were ever issued.
+    pub(crate) issued: BTreeSet<String>,
+    /// A code that lives for a minute.
+    pub(crate) brief: Option<String>,
+    /// The peer outside of the cluster.
+    pub(crate) laptop: Option<Laptop>,
+    directory: PathBuf,
+}
+
+impl World {
+    pub(crate) async fn new() -> Result<World> {
+        let directory = std::env::var_os("PEERUP_E2E_DIRECTORY")
+            .map_or_else(|| std::env::temp_dir().join("peerup-e2e"), PathBuf::from);
+        let _ = fs::remove_dir_all(&directory); // of a run before
+        fs::create_dir_all(&directory).context("make the directory for logs")?;
+        let cluster = Cluster::connect(Show::Command).await?;
+        Ok(World {
+            logs: Logs::start(cluster.client.clone(), directory.join("logs"))?,
+            before: Snapshot::take(&cluster.client).await?,
+            issued: BTreeSet::new(),
+            brief: None,
+            laptop: None,
+            cluster,
+            directory,
+        })
+    }
+
+    /// Where logs, evidence and laptops lie.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The state directory of a peer on this machine.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.directory.join("state").join(name)
+    }
+
+    /// The laptop that joined.
+    pub(crate) fn laptop(&self) -> Result<&Laptop> {
+        self.laptop.as_ref().context("no laptop has joined")
+    }
+
+    /// Ends what runs here; what lies in the directory is worth something after a failure only.
+    pub(crate) fn end(self, well: bool) {
+        drop(self.laptop);
+        drop(self.logs);
+        if well {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
