@@ -13,7 +13,7 @@ mod lookup;
 mod members;
 mod presence;
 mod problem;
-mod records;
+pub(crate) mod records;
 mod redeem;
 mod renew;
 mod report;

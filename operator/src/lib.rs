@@ -22,6 +22,8 @@ pub mod keys;
 pub mod leader;
 pub mod metrics;
 pub mod network;
+pub mod pairing_code;
+pub mod peer;
 pub mod preflight;
 pub mod run;
 pub mod shutdown;

@@ -127,12 +127,12 @@ async fn ask(client: &Client, wanted: ResourceAttributes) -> Result<Option<Strin
     Ok((!allowed).then(|| describe(&wanted)))
 }
 
-/// `patch pods/status in every namespace`.
+/// `patch pods/status in the whole cluster`.
 fn describe(wanted: &ResourceAttributes) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let subresource = wanted.subresource.as_ref().map(|sub| format!("/{sub}")).unwrap_or_default();
     let group = wanted.group.as_ref().filter(|group| !group.is_empty()).map(|group| format!(".{group}")).unwrap_or_default();
-    let place = wanted.namespace.as_ref().map_or("in every namespace".to_owned(), |namespace| format!("in namespace {namespace}"));
+    let place = wanted.namespace.as_ref().map_or("in the whole cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
     format!("{} {}{subresource}{group} {place}", text(&wanted.verb), text(&wanted.resource))
 }
 
@@ -148,7 +148,7 @@ mod tests {
         let config = |arguments: &[&str]| Cli::try_parse_from([&["peerup-operator"], arguments].concat()).unwrap().config;
         let need: Need = (Place::Served, GROUP, "peers/status", &["patch"]);
         let told = |config: &Config| -> Vec<_> { attributes(&need, config).iter().map(describe).collect() };
-        assert_eq!(told(&config(&[])), ["patch peers/status.peerup.dev in every namespace"]);
+        assert_eq!(told(&config(&[])), ["patch peers/status.peerup.dev in the whole cluster"]);
         let two = config(&["--watch-namespaces", "a,b"]);
         assert_eq!(told(&two), ["patch peers/status.peerup.dev in namespace a", "patch peers/status.peerup.dev in namespace b"]);
         let home: Need = (Place::Home, "", "secrets", &["get"]);

@@ -16,7 +16,7 @@ use crate::{
     keys::Keys,
     leader::{Campaign, Leadership},
     metrics::Metrics,
-    network, preflight,
+    network, pairing_code, peer, preflight,
     shutdown::Shutdown,
     tls::Certificates,
     watches,
@@ -139,6 +139,8 @@ async fn lead(context: Context, stop: CancellationToken) {
         tokio::join!(
             over.run_until_cancelled(deposed),
             network::run(context.clone(), over.clone()),
+            pairing_code::run(context.clone(), over.clone()),
+            peer::run(context.clone(), term, over.clone()),
             injection::run(context.clone(), over.clone()),
         );
         context.forget_term();

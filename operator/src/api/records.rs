@@ -20,7 +20,7 @@ pub(super) struct Unreadable {
 }
 
 /// How long records of this peer live, in seconds.
-pub(super) fn life(network: &PeerNetwork, peer: &Peer, code: Option<&PairingCode>) -> UnixTime {
+pub(crate) fn life(network: &PeerNetwork, peer: &Peer, code: Option<&PairingCode>) -> UnixTime {
     let peers = &network.spec.peers;
     let seconds = match peer.spec.method {
         PeerMethod::Attested => peers.attested_ttl_seconds,
@@ -34,7 +34,7 @@ pub(super) fn life(network: &PeerNetwork, peer: &Peer, code: Option<&PairingCode
 
 /// When the record that is now in force began: at the peer's creation, and again whenever two thirds of a
 /// life are over. Who asks twice gets the same bytes, and never an expired record.
-pub(super) fn issued(peer: &Peer, life: UnixTime, now: UnixTime) -> UnixTime {
+pub(crate) fn issued(peer: &Peer, life: UnixTime, now: UnixTime) -> UnixTime {
     let created = peer
         .creation_timestamp()
         .map_or(now, |time| clock::unix(&time));

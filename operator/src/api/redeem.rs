@@ -22,7 +22,7 @@ use super::{
     problem::Refusal,
     records,
 };
-use crate::clock;
+use crate::{clock, context::PeerKey};
 
 /// One look at a code's book.
 enum Turn {
@@ -83,7 +83,15 @@ impl Api {
         if members::pod_is_gone(&self.context, &peer) {
             return Ok(refused(RefusalReason::PodGone, false));
         }
-        issue(relay, &peer, None)
+        let answer = issue(relay, &peer, None)?;
+        let key = PeerKey {
+            namespace: peer.namespace().unwrap_or_default(),
+            name: peer.name_any(),
+        };
+        self.context
+            .reports
+            .redeemed(key, &peer.uid().unwrap_or_default());
+        Ok(answer)
     }
 
     /// The Peer made at attestation a moment ago: the watch may not have shown it yet.

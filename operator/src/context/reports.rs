@@ -1,4 +1,4 @@
-//! The last report of every peer, in memory: heartbeats are not written anywhere.
+//! What every peer did last, in memory: reports are heartbeats and are not written anywhere.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use peerup_protocol::{UnixTime, report::Report};
 use tokio::sync::broadcast;
 
-/// Reports that the peer controller may lag behind before it looks at all peers.
+/// News that the peer controller may lag behind before it looks at all peers.
 const NEWS: usize = 4096;
 
 /// A peer, by the namespace and name of its Peer object.
@@ -23,54 +23,63 @@ pub struct PeerKey {
 /// A report and when it came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
-    /// UID of the Peer that it is about: a later Peer of the same name is another one.
-    pub uid: String,
     /// The report.
     pub report: Report,
     /// When it came.
     pub time: UnixTime,
-    /// Since when the reported grade is this one.
-    pub grade_since: UnixTime,
+}
+
+/// What is kept of one peer; its Peer's UID tells it from a later one of the same name.
+#[derive(Default)]
+struct Last {
+    uid: String,
+    redeemed: bool,
+    heard: Option<Heard>,
 }
 
 /// Last reports. The operator API writes, the peer controller reads.
 #[derive(Clone)]
 pub struct Reports {
-    heard: Arc<Mutex<HashMap<PeerKey, Heard>>>,
+    last: Arc<Mutex<HashMap<PeerKey, Last>>>,
     news: broadcast::Sender<PeerKey>,
 }
 
 impl Default for Reports {
     fn default() -> Self {
-        Self { heard: Arc::default(), news: broadcast::channel(NEWS).0 }
+        Self { last: Arc::default(), news: broadcast::channel(NEWS).0 }
     }
 }
 
 impl Reports {
     /// Takes a report of an authenticated peer. Only one that differs from the last makes news.
     pub fn record(&self, key: PeerKey, uid: &str, report: Report, now: UnixTime) {
-        let changed = {
-            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = heard.get(&key).filter(|last| last.uid == uid);
-            let same_grade = last.filter(|last| last.report.grade == report.grade);
-            let grade_since = same_grade.map_or(now, |last| last.grade_since);
-            let changed = last.is_none_or(|last| last.report != report);
-            heard.insert(key.clone(), Heard { uid: uid.to_owned(), report, time: now, grade_since });
+        self.update(key, uid, |last| {
+            let changed = last.heard.as_ref().is_none_or(|heard| heard.report != report);
+            last.heard = Some(Heard { report, time: now });
             changed
-        };
-        if changed {
-            drop(self.news.send(key));
-        }
+        });
+    }
+
+    /// Notes that a record was signed for a peer that asked for its first one.
+    pub fn redeemed(&self, key: PeerKey, uid: &str) {
+        self.update(key, uid, |last| !std::mem::replace(&mut last.redeemed, true));
     }
 
     /// The last report of a peer.
     #[must_use]
     pub fn get(&self, key: &PeerKey, uid: &str) -> Option<Heard> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get(key).filter(|last| last.uid == uid).cloned()
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(key).filter(|last| last.uid == uid)?.heard.clone()
     }
 
-    /// Tells whose report changed.
+    /// Whether this leader has signed a record for the peer.
+    #[must_use]
+    pub fn has_redeemed(&self, key: &PeerKey, uid: &str) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(key).is_some_and(|last| last.uid == uid && last.redeemed)
+    }
+
+    /// Tells of whom there is news.
     #[must_use]
     pub fn news(&self) -> broadcast::Receiver<PeerKey> {
         self.news.subscribe()
@@ -78,11 +87,25 @@ impl Reports {
 
     /// Forgets a peer that is gone.
     pub fn remove(&self, key: &PeerKey) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// Forgets all: somebody else leads now.
     pub fn clear(&self) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn update(&self, key: PeerKey, uid: &str, change: impl FnOnce(&mut Last) -> bool) {
+        let is_news = {
+            let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = all.entry(key.clone()).or_default();
+            if last.uid != uid {
+                *last = Last { uid: uid.to_owned(), ..Last::default() };
+            }
+            change(last)
+        };
+        if is_news {
+            drop(self.news.send(key));
+        }
     }
 }
