@@ -46,7 +46,7 @@ impl Failure {
         ExitCode::from(self.number())
     }
 
-    const fn number(&self) -> u8 {
+    pub(crate) const fn number(&self) -> u8 {
         match self {
             Self::Unexpected(_) | Self::Agent(AgentError::Node(_)) => 1,
             Self::Usage(_) | Self::NoCode(_) => 2,

@@ -25,6 +25,8 @@ use crate::failure::Failure;
 const STATUS_PERIODS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// Longest time to say goodbye to relays and peers.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long relays that do not answer are asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the story waits for the members' names.
 const ROSTER_WAIT: Duration = Duration::from_secs(5);
 
@@ -160,6 +162,7 @@ pub(crate) async fn run(prepared: Prepared) -> Result<(), Failure> {
         stored: prepared.stored,
         source: prepared.source,
         listen: listen_on(0),
+        patience: PATIENCE,
         board: board.clone(),
         metrics,
         store: Arc::clone(&store),
@@ -245,3 +248,6 @@ async fn write_status(store: Arc<Store>, mut watch: watch::Receiver<Status>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,9 @@ use crate::http::{self, View};
 /// Longest time to say goodbye; the kubelet gives 30 s to the whole pod.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// A code of the operator lives two minutes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: RunArgs, listen: SocketAddr) -> Result<(), Failure> {
     let board = Board::new(Status::starting(Timestamp::now()));
@@ -71,6 +74,7 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         stored,
         source: Source::Attested(operator),
         listen: listen_on(settings.listen_port),
+        patience: PATIENCE,
         board,
         metrics,
         store: Arc::new(store),

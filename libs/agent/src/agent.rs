@@ -36,6 +36,8 @@ pub struct Config {
     pub source: Source,
     /// Where to listen; see [`crate::listen_on`].
     pub listen: Vec<Multiaddr>,
+    /// How long relays that do not answer are asked to redeem a code; a pod asks for a fresh code then.
+    pub patience: Duration,
     /// Where the status is written.
     pub board: Board,
     /// What is counted.
@@ -191,10 +193,7 @@ impl Life {
                 End::Lapsed => AgentError::Ended,
                 End::Failed(error) => error,
             };
-            board.update(|status| {
-                status.phase = Phase::Lapsed;
-                status.problem = Some(error.to_string());
-            });
+            board.update(|status| status.lapse(error.to_string()));
             let Source::Attested(_) = self.config.source else {
                 return Some(error);
             };
@@ -266,7 +265,7 @@ impl Life {
                 self.config
                     .board
                     .update(|status| status.phase = Phase::Pairing);
-                let patience = self.patience();
+                let patience = self.config.patience;
                 let paired = tokio::select! {
                     paired = enrol::pair(&node, &self.key, &code, &name, patience) => paired,
                     never = ignore(&mut events) => match never {},
@@ -292,6 +291,7 @@ impl Life {
         let end = tokio::select! {
             () = session.events(events) => End::Failed(AgentError::Node("the network stack ended".to_owned())),
             () = guard::run(&session) => End::Lapsed,
+            () = enrol::replaced(&session, &config.source) => End::Lapsed,
             never = session.keep_saved() => match never {},
             never = session.keep_shown() => match never {},
             never = link::run(&session) => match never {},
@@ -300,14 +300,6 @@ impl Life {
         };
         session.save().await;
         end
-    }
-
-    /// How long relays that do not answer are tried before giving up: a pod asks for a fresh code then.
-    fn patience(&self) -> Duration {
-        match self.config.source {
-            Source::Attested(_) => Duration::from_secs(60),
-            Source::Code(..) | Source::Stored => Duration::from_secs(30),
-        }
     }
 }
 

@@ -13,12 +13,15 @@ use peerup_protocol::id::PeerName;
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
-use crate::agent::AgentError;
+use crate::agent::{AgentError, Source};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::membership::Membership;
-use crate::status::Board;
+use crate::session::Session;
+use crate::status::{Board, Status};
 
+/// How long a pod is without any relay before it asks whether its network is still the same.
+const STRANDED: Duration = Duration::from_secs(30);
 /// Longest time for one call of the operator, retries included.
 const CALL: Duration = Duration::from_secs(20);
 
@@ -60,6 +63,39 @@ async fn attest_once(operator: &OperatorClient, key: &SigningKey) -> Result<Atte
         name: answer.name,
         settings: answer.settings,
     })
+}
+
+/// Returns when the operator gives codes of another network: the former one was deleted and made again under its
+/// name. It is asked only while no relay has been connected for a while; other peers than pods can't know.
+pub(crate) async fn replaced(session: &Session, source: &Source) {
+    let Source::Attested(operator) = source else {
+        return std::future::pending().await;
+    };
+    let mut board = session.board.watch();
+    let mut backoff = Backoff::default();
+    loop {
+        let is_connected = |status: &Status| status.relays.iter().any(|relay| relay.connected);
+        let connected = tokio::time::timeout(STRANDED, board.wait_for(is_connected))
+            .await
+            .is_ok();
+        if connected {
+            backoff.reset();
+            let _ = board.wait_for(|status| !is_connected(status)).await;
+            continue;
+        }
+        match attest_once(operator, &session.key).await {
+            Ok(attested) if attested.code.net != session.membership().net() => {
+                tracing::warn!("the network was made anew");
+                return;
+            }
+            Ok(_) => (),
+            Err(problem) => tracing::info!(
+                problem,
+                "no relay is connected, and no code from the operator"
+            ),
+        }
+        tokio::time::sleep(backoff.after_failure(rand::random())).await;
+    }
 }
 
 /// Redeems the code at one of its relays. Relays that do not answer, or are busy, are asked again, in any order,

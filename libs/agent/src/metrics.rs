@@ -61,77 +61,24 @@ impl Metrics {
     /// # Errors
     /// When two metrics have one name, which a test excludes.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new_custom(Some("peerup".to_owned()), None)?;
-        let gauge = |name: &str, help: &str| -> Result<Gauge, prometheus::Error> {
-            let gauge = Gauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
+        let new = Registered {
+            registry: Registry::new_custom(Some("peerup".to_owned()), None)?,
         };
-        let gauges =
-            |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
-                let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(gauges.clone()))?;
-                Ok(gauges)
-            };
-        let probes = IntCounterVec::new(
-            Opts::new("probe_total", "Measurements of reachability"),
-            &["result"],
-        )?;
-        for result in ProbeResult::ALL {
-            probes.with_label_values(&[result.label()]);
-        }
-        registry.register(Box::new(probes.clone()))?;
         Ok(Self {
-            grade: gauges(
-                "reachability_grade",
-                "1 for the present grade, 0 for the others",
-                &["grade"],
-            )?,
-            score: gauge(
-                "reachability_score",
-                "The present grade as a number: A 4, B 3, C 2, D 1, F 0",
-            )?,
-            nat: gauges(
-                "nat_info",
-                "What the present measurement saw of the NAT",
-                &["mapping", "filtering", "ip_version"],
-            )?,
-            joined: gauge(
-                "joined",
-                "1 while a record is held that a relay has accepted",
-            )?,
-            verified: gauge(
-                "verified",
-                "1 while somebody vouches for this peer's key beyond its record",
-            )?,
-            relay_connected: gauges(
-                "relay_connected",
-                "1 while the relay of that ordinal is connected",
-                &["relay"],
-            )?,
-            expiry: gauge(
-                "credential_expiry_timestamp_seconds",
-                "When the record ends",
-            )?,
-            handshake: gauge(
-                "last_handshake_timestamp_seconds",
-                "When a relay or peer last proved its membership",
-            )?,
-            connections: gauges("connections", "Connections to other peers", &["path"])?,
-            reservations: gauge(
-                "relay_reservations",
-                "Relays that take circuits for this peer",
-            )?,
-            join_duration: gauge(
-                "join_duration_seconds",
-                "From the start of the process until it had joined",
-            )?,
-            probes,
-            last_probe: gauge(
-                "last_probe_timestamp_seconds",
-                "When reachability was last measured",
-            )?,
-            registry,
+            grade: new.gauges("reachability_grade", &["grade"])?,
+            score: new.gauge("reachability_score")?,
+            nat: new.gauges("nat_info", &["mapping", "filtering", "ip_version"])?,
+            joined: new.gauge("joined")?,
+            verified: new.gauge("verified")?,
+            relay_connected: new.gauges("relay_connected", &["relay"])?,
+            expiry: new.gauge("credential_expiry_timestamp_seconds")?,
+            handshake: new.gauge("last_handshake_timestamp_seconds")?,
+            connections: new.gauges("connections", &["path"])?,
+            reservations: new.gauge("relay_reservations")?,
+            join_duration: new.gauge("join_duration_seconds")?,
+            probes: new.probes()?,
+            last_probe: new.gauge("last_probe_timestamp_seconds")?,
+            registry: new.registry,
         })
     }
 
@@ -200,6 +147,88 @@ impl Metrics {
     }
 }
 
+/// What each metric says.
+const HELP: [(&str, &str); 13] = [
+    (
+        "reachability_grade",
+        "1 for the present grade, 0 for the others",
+    ),
+    (
+        "reachability_score",
+        "The present grade as a number: A 4, B 3, C 2, D 1, F 0",
+    ),
+    ("nat_info", "What the present measurement saw of the NAT"),
+    (
+        "joined",
+        "1 while a record is held that a relay has accepted",
+    ),
+    (
+        "verified",
+        "1 while somebody vouches for this peer's key beyond its record",
+    ),
+    (
+        "relay_connected",
+        "1 while the relay of that ordinal is connected",
+    ),
+    (
+        "credential_expiry_timestamp_seconds",
+        "When the record ends",
+    ),
+    (
+        "last_handshake_timestamp_seconds",
+        "When a relay or peer last proved its membership",
+    ),
+    ("connections", "Other peers that are connected"),
+    (
+        "relay_reservations",
+        "Relays that take circuits for this peer",
+    ),
+    (
+        "join_duration_seconds",
+        "From the start of the process until it had joined",
+    ),
+    ("probe_total", "Measurements of reachability"),
+    (
+        "last_probe_timestamp_seconds",
+        "When reachability was last measured",
+    ),
+];
+
+/// Makes metrics that are in the registry.
+struct Registered {
+    registry: Registry,
+}
+
+impl Registered {
+    fn options(name: &str) -> Result<Opts, prometheus::Error> {
+        let help = HELP.iter().find(|(known, _)| *known == name);
+        let (_, help) =
+            help.ok_or_else(|| prometheus::Error::Msg(format!("{name} has no help")))?;
+        Ok(Opts::new(name, *help))
+    }
+
+    fn gauge(&self, name: &str) -> Result<Gauge, prometheus::Error> {
+        let gauge = Gauge::with_opts(Self::options(name)?)?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn gauges(&self, name: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        let gauges = GaugeVec::new(Self::options(name)?, labels)?;
+        self.registry.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
+    }
+
+    fn probes(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let probes = IntCounterVec::new(Self::options("probe_total")?, &["result"])?;
+        for result in ProbeResult::ALL {
+            probes.with_label_values(&[result.label()]);
+        }
+        self.registry.register(Box::new(probes.clone()))?;
+        Ok(probes)
+    }
+}
+
 const fn yes(value: bool) -> f64 {
     if value { 1.0 } else { 0.0 }
 }
@@ -210,4 +239,76 @@ fn count(value: usize) -> f64 {
 
 fn seconds(time: Option<Timestamp>) -> f64 {
     time.map_or(0.0, |time| time.as_millisecond() as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use peerup_protocol::grade::{Confidence, Evidence, Filtering, Mapping, NatType, Path, Scope};
+    use peerup_protocol::report::Report;
+
+    use super::*;
+    use crate::status::Phase;
+
+    fn report() -> Report {
+        Report {
+            grade: Grade::C,
+            grade_reason: "because".to_owned(),
+            scope: Scope::Internal,
+            nat_type: NatType::EndpointIndependent,
+            mapping: Mapping::EndpointIndependent,
+            filtering: Filtering::Unknown,
+            confidence: Confidence::Measured,
+            evidence: vec![Evidence::FilteringUntestable],
+            public_addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            path: Path::Relayed,
+            relays: Vec::new(),
+            changed_time: 1,
+            version: "0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_grade_is_one_of_five_and_absent_before_it_is_measured() {
+        let metrics = Metrics::new().unwrap();
+        let mut status = Status::starting(Timestamp::UNIX_EPOCH);
+        let text = metrics.text(&status).unwrap();
+        assert!(!text.contains("peerup_reachability_grade{"), "{text}");
+        assert!(!text.contains("peerup_nat_info{"), "{text}");
+        status.reachability = Some(report());
+        status.ip_version = Some(IpVersion::V4);
+        status.phase = Phase::Joined;
+        let text = metrics.text(&status).unwrap();
+        for line in [
+            "peerup_reachability_grade{grade=\"A\"} 0",
+            "peerup_reachability_grade{grade=\"C\"} 1",
+            "peerup_reachability_grade{grade=\"F\"} 0",
+            "peerup_reachability_score 2",
+            "peerup_nat_info{filtering=\"Unknown\",ip_version=\"4\",mapping=\"EndpointIndependent\"} 1",
+            "peerup_joined 1",
+        ] {
+            assert!(text.lines().any(|has| has == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_has_its_help() {
+        let metrics = Metrics::new().unwrap();
+        let mut status = Status::starting(Timestamp::UNIX_EPOCH);
+        status.reachability = Some(report());
+        status.relays.push(crate::status::Relay {
+            ordinal: 0,
+            peer_id: "r".to_owned(),
+            connected: true,
+            reserved: true,
+        });
+        let text = metrics.text(&status).unwrap();
+        for (name, help) in HELP {
+            assert!(
+                text.contains(&format!("# HELP peerup_{name} {help}\n")),
+                "{name} in\n{text}"
+            );
+        }
+    }
 }

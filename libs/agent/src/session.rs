@@ -37,6 +37,7 @@ pub(crate) struct Session {
     store: Arc<Store>,
     pod: bool,
     membership: Mutex<Membership>,
+    roster: Mutex<Roster>,
     members: Mutex<Vec<MemberRecord>>,
     admitted: Mutex<BTreeMap<PeerId, Standing>>,
     direct: Mutex<BTreeMap<ConnectionId, (PeerId, Link)>>,
@@ -64,6 +65,7 @@ impl Session {
             store,
             pod,
             membership: Mutex::new(membership),
+            roster: Mutex::default(),
             members: Mutex::default(),
             admitted: Mutex::default(),
             direct: Mutex::default(),
@@ -91,7 +93,7 @@ impl Session {
         lock(&self.membership)
     }
 
-    /// The other members, verified when they were told.
+    /// The other members, as they were verified last.
     pub(crate) fn members(&self) -> Vec<MemberRecord> {
         lock(&self.members).clone()
     }
@@ -178,7 +180,8 @@ impl Session {
         Ok(())
     }
 
-    /// Closes all connections of those who are no longer what they were admitted as.
+    /// Forgets members whose membership ended, and closes all connections of those who are no longer what they were
+    /// admitted as.
     pub(crate) async fn sweep(&self) {
         let lost: Vec<PeerId> = {
             let membership = self.membership();
@@ -188,6 +191,7 @@ impl Session {
                 .filter(|(peer, standing)| !membership.stands(peer, standing, now()));
             lost.map(|(peer, _)| *peer).collect()
         };
+        self.verify_members();
         for peer in lost {
             tracing::debug!(%peer, "membership ended, connections are closed");
             lock(&self.admitted).remove(&peer);
@@ -218,7 +222,13 @@ impl Session {
 
     /// Takes over a complete roster.
     pub(crate) fn take_roster(&self, roster: &Roster) {
-        let members = roster.verified(&self.membership(), &self.me(), now());
+        *lock(&self.roster) = roster.clone();
+        self.verify_members();
+    }
+
+    /// Verifies the roster by the lists and the time of now.
+    pub(crate) fn verify_members(&self) {
+        let members = lock(&self.roster).verified(&self.membership(), &self.me(), now());
         let changed = {
             let mut known = lock(&self.members);
             let changed = *known != members;

@@ -188,6 +188,20 @@ impl Status {
         }
     }
 
+    /// There is no membership any more: nobody is connected.
+    pub(crate) fn lapse(&mut self, problem: String) {
+        self.phase = Phase::Lapsed;
+        self.problem = Some(problem);
+        self.path = Path::None;
+        (self.direct_connections, self.relayed_connections) = (0, 0);
+        for relay in &mut self.relays {
+            (relay.connected, relay.reserved) = (false, false);
+        }
+        for peer in &mut self.peers {
+            peer.path = Path::None;
+        }
+    }
+
     /// True while a record is held that a relay has accepted.
     #[must_use]
     pub fn is_joined(&self) -> bool {

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use futures::AsyncWriteExt;
-use peerup_node::io::{FrameError, write_frame};
+use peerup_node::io::{FrameError, read_frame_within, write_frame};
 use peerup_node::{OpenError, PeerId, Protocol};
 use peerup_operator_client::{CallError, OperatorClient};
 use peerup_protocol::api::{PodReport, ReportRequest, Settings};
@@ -12,7 +11,7 @@ use peerup_protocol::frame::ReportFrame;
 use peerup_protocol::report::{Report, ReportError};
 use peerup_protocol::{UnixTime, message};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Reported, jittered, period};
 use crate::agent::Source;
@@ -40,6 +39,8 @@ enum SendError {
     Frame(#[from] FrameError),
     #[error("no answer in time")]
     TimedOut,
+    #[error("the relay answered something that is not expected")]
+    Unexpected,
 }
 
 /// Reports for as long as the session lasts.
@@ -50,46 +51,82 @@ pub(super) async fn run(
     mut reported: watch::Receiver<Option<Reported>>,
 ) -> Infallible {
     let mut surroundings = session.watch_surroundings();
-    let mut sent: Option<Report> = None;
     let mut sender = Sender {
         session,
         source,
         settings,
         last_time: 0,
     };
-    let mut backoff = Backoff::default();
-    let mut due = Instant::now();
+    let mut plan = Plan::new(Instant::now());
     loop {
         let known = reported.borrow_and_update().clone();
         surroundings.mark_unchanged();
         if let Some(known) = known {
             let report = current(session, &known).await;
-            if sent.as_ref() != Some(&report) || Instant::now() >= due {
-                let pause = match sender.send(&report).await {
-                    Ok(()) => {
-                        backoff.reset();
-                        session
-                            .board
-                            .update(|status| status.last_report_time = Some(timestamp(now())));
-                        sent = Some(report);
-                        jittered(period(settings.borrow().report_period_seconds))
-                    }
-                    Err(error) => {
-                        let pause = backoff.after_failure(rand::random());
-                        tracing::info!(%error, ?pause, "report is not accepted yet");
-                        sleep(pause).await;
-                        Duration::ZERO
-                    }
-                };
-                due = Instant::now() + pause;
+            if plan.is_due(&report, Instant::now()) {
+                let result = sender.send(&report).await;
+                let period = jittered(period(settings.borrow().report_period_seconds));
+                if result.is_ok() {
+                    let time = Some(timestamp(now()));
+                    session
+                        .board
+                        .update(|status| status.last_report_time = time);
+                }
+                plan.note(report, result, Instant::now(), period);
             }
         }
         sleep(DEBOUNCE).await;
         tokio::select! {
             _ = reported.changed() => (),
             _ = surroundings.changed() => (),
-            () = tokio::time::sleep_until(due), if reported.borrow().is_some() => (),
+            () = sleep_until(plan.due), if reported.borrow().is_some() => (),
         }
+    }
+}
+
+/// When which report is sent.
+struct Plan {
+    sent: Option<Report>,
+    /// What was sent is sent again then.
+    due: Instant,
+    /// Nothing is sent before, after a failure.
+    not_before: Instant,
+    backoff: Backoff,
+}
+
+impl Plan {
+    fn new(now: Instant) -> Self {
+        Self {
+            sent: None,
+            due: now,
+            not_before: now,
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn is_due(&self, report: &Report, now: Instant) -> bool {
+        now >= self.not_before && (now >= self.due || self.sent.as_ref() != Some(report))
+    }
+
+    fn note(
+        &mut self,
+        report: Report,
+        result: Result<(), SendError>,
+        now: Instant,
+        period: Duration,
+    ) {
+        let Err(error) = result else {
+            self.backoff.reset();
+            self.sent = Some(report);
+            self.due = now + period;
+            return;
+        };
+        let pause = self.backoff.after_failure(rand::random());
+        tracing::info!(%error, ?pause, "report is not accepted yet");
+        self.due = now + pause;
+        // A relay that connects is asked at once.
+        let waits = !matches!(error, SendError::NoRelay);
+        self.not_before = if waits { self.due } else { now };
     }
 }
 
@@ -156,8 +193,12 @@ impl Sender<'_> {
         };
         let mut stream = self.session.node.open(relay, Protocol::Report).await?;
         write_frame(&mut stream, &frame.encode()).await?;
-        stream.close().await.map_err(FrameError::Io)?;
-        Ok(())
+        // The relay closes when the operator has it, and resets when not.
+        match read_frame_within(&mut stream, 1, SEND).await {
+            Err(FrameError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(SendError::Unexpected),
+        }
     }
 
     /// The first of this peer's relays that is connected.

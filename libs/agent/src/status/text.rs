@@ -5,27 +5,13 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use peerup_protocol::grade::Path;
 
-use super::{Membership, Peer, Phase, Status, Verification};
+use super::{Membership, Peer, Phase, Relay, Status, Verification};
 
 /// Lines for a person. `running` tells whether the process that wrote the status still runs.
 #[must_use]
 pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
     let mut lines = Lines::default();
-    let age = span(status.updated_time, now);
-    let process = if running {
-        format!("process {}, {age} old", status.process_id)
-    } else {
-        format!(
-            "process {} is gone, it wrote this {age} ago",
-            status.process_id
-        )
-    };
-    let phase = if running {
-        phase(status.phase)
-    } else {
-        "not running"
-    };
-    lines.add("state", format_args!("{phase} ({process})"));
+    lines.add("state", state(status, running, now));
     if let Some(peer) = &status.peer_id {
         lines.add("peer", peer);
     }
@@ -43,24 +29,8 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
         );
     }
     lines.add("path", word(status.path));
-    for relay in &status.relays {
-        let connected = if relay.connected {
-            "connected"
-        } else {
-            "not connected"
-        };
-        let reserved = if relay.reserved {
-            "reserved"
-        } else {
-            "no reservation"
-        };
-        lines.add(
-            "relay",
-            format_args!(
-                "{} {} {connected}, {reserved}",
-                relay.ordinal, relay.peer_id
-            ),
-        );
+    for known in &status.relays {
+        lines.add("relay", relay(known));
     }
     for line in peers(&status.peers) {
         lines.add("member", line);
@@ -69,6 +39,32 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
         lines.add("problem", problem);
     }
     lines.0
+}
+
+fn state(status: &Status, running: bool, now: Timestamp) -> String {
+    let (id, age) = (status.process_id, span(status.updated_time, now));
+    if running {
+        format!("{} (process {id}, {age} old)", phase(status.phase))
+    } else {
+        format!("not running (process {id} is gone, it wrote this {age} ago)")
+    }
+}
+
+fn relay(relay: &Relay) -> String {
+    let connected = if relay.connected {
+        "connected"
+    } else {
+        "not connected"
+    };
+    let reserved = if relay.reserved {
+        "reserved"
+    } else {
+        "no reservation"
+    };
+    format!(
+        "{} {} {connected}, {reserved}",
+        relay.ordinal, relay.peer_id
+    )
 }
 
 /// One line a member. Everyone is unverified until a person has compared; what a cluster says is shown beside.
@@ -148,7 +144,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Relay;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -1,0 +1,450 @@
+//! A network whose operator is a table in memory, and its relay: a real node that pairs, exchanges records, serves
+//! the roster and takes reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use futures::AsyncWriteExt;
+use peerup_node::io::{read_frame, read_frame_within, write_frame};
+use peerup_node::member::{self, KnownList, Presented};
+use peerup_node::pair::{self, Desk, Ends, Lookup, Verdict};
+use peerup_node::{
+    Config, Event, Node, PeerId, ProbationLimits, Protocol, RelayLimits, Role, Stream,
+};
+use peerup_pairing::membership::{self as rules, Refusal};
+use peerup_protocol::api::{
+    FailureRequest, IssuedRecord, LookupRequest, RedeemRequest, RefusalReason,
+};
+use peerup_protocol::code::{Code, CodeKind, Responder};
+use peerup_protocol::derive::code_hash;
+use peerup_protocol::frame::{
+    MAX_FRAME, MAX_LONG_FRAME, ReportFrame, RosterAnswer, RosterAsk, RosterPage,
+};
+use peerup_protocol::id::{
+    DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id, verifying_key,
+};
+use peerup_protocol::names::ProtocolNames;
+use peerup_protocol::record::{
+    Flags, MemberRecord, Method, NetworkDocument, Relay, Revocations, Signed,
+};
+use peerup_protocol::report::Report;
+use peerup_protocol::secret::Secret;
+use peerup_protocol::{Multiaddr, SigningKey, UnixTime, message};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+pub(crate) const GROUP: GroupId = GroupId([3; 8]);
+
+pub(crate) fn now() -> UnixTime {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// What the operator of a network would hold.
+pub(crate) struct Network {
+    pub(crate) key: SigningKey,
+    pub(crate) relay_seed: Secret<32>,
+    /// Seconds that a record lives.
+    pub(crate) life: u64,
+    book: Mutex<Book>,
+    /// Woken when the book changes.
+    version: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Book {
+    used: BTreeMap<u16, PeerId>,
+    records: BTreeMap<PeerId, (MemberRecord, Signed)>,
+    revoked: BTreeSet<Serial>,
+    reports: BTreeMap<PeerId, Report>,
+    addresses: Vec<Multiaddr>,
+    refuse_renewal: bool,
+}
+
+impl Network {
+    pub(crate) fn new(life: u64) -> Arc<Self> {
+        Arc::new(Self {
+            key: SigningKey::from_bytes(&rand::random()),
+            relay_seed: Secret::new(rand::random()),
+            life,
+            book: Mutex::default(),
+            version: watch::Sender::new(1),
+        })
+    }
+
+    pub(crate) fn net(&self) -> NetworkId {
+        NetworkId::of(&self.key.verifying_key())
+    }
+
+    pub(crate) fn namespace() -> DhtNamespace {
+        DhtNamespace::parse("my-crew").unwrap()
+    }
+
+    pub(crate) fn relay_id(&self) -> PeerId {
+        peer_id(&SigningKey::from_bytes(self.relay_seed.expose()).verifying_key())
+    }
+
+    fn secret(slot: Slot) -> Secret<16> {
+        Secret::new([u8::try_from(slot.0).unwrap(); 16])
+    }
+
+    pub(crate) fn code(&self, slot: u16) -> Code {
+        let addresses = self.book.lock().unwrap().addresses.clone();
+        Code {
+            kind: CodeKind::Group,
+            net: self.net(),
+            group: GROUP,
+            slot: Slot(slot),
+            secret: Self::secret(Slot(slot)),
+            namespace: Self::namespace(),
+            not_after: u32::try_from(now() + 600).unwrap(),
+            responders: vec![Responder {
+                peer: self.relay_id(),
+                addresses,
+            }],
+        }
+    }
+
+    pub(crate) fn report_of(&self, peer: &PeerId) -> Option<Report> {
+        self.book.lock().unwrap().reports.get(peer).cloned()
+    }
+
+    pub(crate) fn record_of(&self, peer: &PeerId) -> Option<MemberRecord> {
+        self.book
+            .lock()
+            .unwrap()
+            .records
+            .get(peer)
+            .map(|(record, _)| record.clone())
+    }
+
+    pub(crate) fn revoke(&self, peer: &PeerId) {
+        let mut book = self.book.lock().unwrap();
+        let (record, _) = book.records.remove(peer).unwrap();
+        book.revoked.insert(record.serial);
+        drop(book);
+        self.changed();
+    }
+
+    pub(crate) fn refuse_renewal(&self) {
+        self.book.lock().unwrap().refuse_renewal = true;
+    }
+
+    fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn issue(&self, peer: PeerId, name: &PeerName) -> Signed {
+        let mut book = self.book.lock().unwrap();
+        let former = book.records.get(&peer).map(|(record, _)| record.clone());
+        let record = MemberRecord {
+            net: self.net(),
+            serial: former.as_ref().map_or_else(
+                || Serial(rand::random::<u64>() >> 1),
+                |former| former.serial,
+            ),
+            peer,
+            name: name.clone(),
+            subject: String::new(),
+            method: Method::Code,
+            issued: former.map_or_else(now, |former| now().max(former.issued + 1)),
+            not_after: now() + self.life,
+        };
+        let signed = Signed::sign(&self.key, record.encode());
+        book.records.insert(peer, (record, signed.clone()));
+        drop(book);
+        self.changed();
+        signed
+    }
+
+    fn revocations(&self) -> KnownList {
+        let serials = self.book.lock().unwrap().revoked.clone();
+        let (epoch, issued) = (*self.version.borrow(), now());
+        let list = Revocations {
+            net: self.net(),
+            epoch,
+            issued,
+            serials,
+        };
+        KnownList {
+            epoch,
+            issued,
+            signed: Signed::sign(&self.key, list.encode()),
+        }
+    }
+
+    fn document(&self) -> Signed {
+        let addresses = self.book.lock().unwrap().addresses.clone();
+        let document = NetworkDocument {
+            net: self.net(),
+            epoch: 1,
+            issued: now(),
+            namespace: Self::namespace(),
+            cluster: "local".to_owned(),
+            flags: Flags::default(),
+            relays: vec![Relay {
+                peer: self.relay_id(),
+                addresses,
+            }],
+            access: Vec::new(),
+        };
+        Signed::sign(&self.key, document.encode())
+    }
+
+    fn page(&self, seq: u64) -> RosterPage {
+        let records = self
+            .book
+            .lock()
+            .unwrap()
+            .records
+            .values()
+            .map(|(_, signed)| signed.clone())
+            .collect();
+        RosterPage {
+            run: 1,
+            seq,
+            full: true,
+            last: true,
+            records,
+            gone: Vec::new(),
+        }
+    }
+}
+
+impl member::Membership for Network {
+    fn presented(&self) -> Presented {
+        Presented {
+            credential: self.document(),
+            revocations: Some(self.revocations()),
+        }
+    }
+
+    fn check(&self, peer: &PeerId, credential: &Signed) -> Result<member::Standing, Refusal> {
+        let revoked = Revocations::decode(&self.revocations().signed.bytes).unwrap();
+        match rules::check(
+            credential,
+            &self.key.verifying_key(),
+            peer,
+            now(),
+            Some(&revoked),
+        ) {
+            Ok(_) => Ok(member::Standing::Admitted),
+            Err(Refusal::Expired(_)) => Ok(member::Standing::Renewing),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn learn(&self, _: Signed) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl Desk for Network {
+    async fn lookup(&self, request: LookupRequest) -> Lookup {
+        if request.group != GROUP {
+            return Lookup::Unknown(RefusalReason::UnknownGroup);
+        }
+        let salt = code_hash(
+            &self.net(),
+            &GROUP,
+            request.slot,
+            &Self::secret(request.slot),
+        );
+        Lookup::Known {
+            salt: Secret::new(salt),
+            attested: false,
+        }
+    }
+
+    async fn redeem(&self, request: RedeemRequest) -> Result<IssuedRecord, RefusalReason> {
+        let user = *self
+            .book
+            .lock()
+            .unwrap()
+            .used
+            .entry(request.slot.0)
+            .or_insert(request.peer_id);
+        if user != request.peer_id {
+            return Err(RefusalReason::Used);
+        }
+        let signed = self.issue(request.peer_id, &request.name);
+        Ok(IssuedRecord {
+            record: signed.bytes,
+            signature: signed.signature,
+            network_public_key: self.key.verifying_key().to_bytes(),
+        })
+    }
+
+    async fn failure(&self, _: FailureRequest) {}
+}
+
+/// A running relay on loopback.
+pub(crate) struct FakeRelay {
+    pub(crate) node: Node,
+}
+
+impl FakeRelay {
+    /// Starts the network's relay; a second one has the addresses of the first.
+    pub(crate) async fn start(network: &Arc<Network>) -> Self {
+        let known = network.book.lock().unwrap().addresses.clone();
+        let listen = if known.is_empty() {
+            ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect()
+        } else {
+            known
+        };
+        let limits = RelayLimits {
+            max_reservations: 16,
+            max_circuits: 16,
+            circuit_timeout: Duration::from_secs(60),
+            circuit_data_limit: 0,
+            probation: ProbationLimits::default(),
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (node, mut events) = loop {
+            let started = peerup_node::start(Config {
+                seed: network.relay_seed.clone(),
+                names: ProtocolNames::new(&network.net(), &Network::namespace()),
+                role: Role::Relay(limits.clone()),
+                listen: listen.clone(),
+            });
+            match started {
+                Ok(started) => break started,
+                // The former relay's socket is still being closed.
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let mut addresses = Vec::new();
+        while addresses.len() < 2 {
+            if let Event::Listening { address } = events.recv().await.unwrap() {
+                node.add_external_address(address.clone()).await;
+                addresses.push(address);
+            }
+        }
+        network.book.lock().unwrap().addresses = addresses;
+        tokio::spawn(serve(Arc::clone(network), node.clone(), events));
+        tokio::spawn(expel(Arc::downgrade(network), node.clone()));
+        Self { node }
+    }
+}
+
+async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        let Event::Inbound {
+            peer,
+            connection,
+            protocol,
+            mut stream,
+            ..
+        } = event
+        else {
+            continue;
+        };
+        let (network, node) = (Arc::clone(&network), node.clone());
+        tokio::spawn(async move {
+            match protocol {
+                Protocol::Pair => {
+                    let ends = Ends {
+                        net: network.net(),
+                        namespace: Network::namespace(),
+                        responder: node.peer_id(),
+                        joiner: peer,
+                    };
+                    let enter = |pool| node.enter(connection, pool);
+                    let admit = || node.admit(peer);
+                    let verdict = pair::respond(&mut stream, &ends, &*network, enter, admit).await;
+                    if !matches!(verdict, Verdict::Joined(_)) {
+                        node.close_connection(connection).await;
+                    }
+                }
+                Protocol::Member => {
+                    let served =
+                        member::serve(&node, &mut stream, peer, connection, &*network).await;
+                    if let Ok(member::Standing::Renewing) = served {
+                        let record = renewed(&network, &peer);
+                        let _ = member::write_renewal(&mut stream, record).await;
+                    }
+                }
+                Protocol::Roster => roster(&network, peer, stream).await,
+                Protocol::Report => report(&network, peer, stream).await,
+            }
+        });
+    }
+}
+
+/// Members whose record ends lose their admission, once each.
+async fn expel(network: Weak<Network>, node: Node) {
+    let mut done = BTreeSet::new();
+    while let Some(network) = network.upgrade() {
+        let ended: Vec<(PeerId, UnixTime)> = {
+            let book = network.book.lock().unwrap();
+            let records = book
+                .records
+                .values()
+                .map(|(record, _)| (record.peer, record.not_after));
+            records.filter(|(_, end)| *end <= now()).collect()
+        };
+        for (peer, end) in ended {
+            if done.insert((peer, end)) {
+                node.expel(peer).await;
+            }
+        }
+        drop(network);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn renewed(network: &Network, peer: &PeerId) -> Option<Signed> {
+    if network.book.lock().unwrap().refuse_renewal {
+        return None;
+    }
+    let record = network.record_of(peer)?;
+    Some(network.issue(*peer, &record.name))
+}
+
+async fn roster(network: &Network, peer: PeerId, mut stream: Stream) {
+    let ask = read_frame(&mut stream, MAX_FRAME).await.unwrap();
+    if RosterAsk::decode(&ask).unwrap() == RosterAsk::Renew {
+        let answer = renewed(network, &peer).map_or(RosterAnswer::Refused, RosterAnswer::Record);
+        let _ = write_frame(&mut stream, &answer.encode()).await;
+        return;
+    }
+    let mut version = network.version.subscribe();
+    loop {
+        let seq = *version.borrow_and_update();
+        let (revocations, document) =
+            (Some(network.revocations().signed), Some(network.document()));
+        let answers = [
+            RosterAnswer::Lists {
+                revocations,
+                document,
+            },
+            RosterAnswer::Page(network.page(seq)),
+        ];
+        for answer in answers {
+            if write_frame(&mut stream, &answer.encode()).await.is_err() {
+                return;
+            }
+        }
+        let closed = read_frame_within(&mut stream, MAX_LONG_FRAME, Duration::from_secs(600));
+        tokio::select! {
+            _ = version.changed() => (),
+            _ = closed => return,
+        }
+    }
+}
+
+async fn report(network: &Network, peer: PeerId, mut stream: Stream) {
+    let frame = ReportFrame::decode(&read_frame(&mut stream, MAX_FRAME).await.unwrap()).unwrap();
+    let signed = message::report(&network.net(), &peer, frame.time, &frame.json);
+    message::verify(&verifying_key(&peer).unwrap(), &signed, &frame.signature).unwrap();
+    let report = Report::from_json(&frame.json).unwrap();
+    network.book.lock().unwrap().reports.insert(peer, report);
+    stream.close().await.unwrap();
+}
