@@ -280,7 +280,7 @@ impl Dispatch {
     }
 
     fn listening(&self, address: Multiaddr) {
-        tracing::info!(%address, "listening");
+        tracing::debug!(%address, "listening");
         self.listening.send_modify(|all| all.push(address.clone()));
         let (node, addresses) = (self.inbound.node.clone(), Arc::clone(&self.addresses));
         self.tasks

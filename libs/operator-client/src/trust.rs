@@ -53,12 +53,22 @@ impl Trust {
             return Ok(made.client.clone());
         }
         let roots = roots(file.as_deref(), self.text.as_deref())?;
+        if roots.is_empty() {
+            return Err(self.nothing());
+        }
         let client = http_client(roots, self.connect_timeout)?;
         *made = Some(Made {
             file,
             client: client.clone(),
         });
         Ok(client)
+    }
+
+    fn nothing(&self) -> LocalError {
+        LocalError::Trust(match &self.file {
+            Some(path) => format!("no certificate in {}", path.display()),
+            None => "no certificate in the settings".to_owned(),
+        })
     }
 
     /// A file that does not exist (yet) is like an empty one: the text may be enough.
@@ -92,11 +102,6 @@ fn roots(file: Option<&[u8]>, text: Option<&str>) -> Result<RootCertStore, Local
                 .add(certificate)
                 .map_err(|error| LocalError::Trust(error.to_string()))?;
         }
-    }
-    if roots.is_empty() {
-        return Err(LocalError::Trust(
-            "neither the file nor the text holds a certificate".to_owned(),
-        ));
     }
     Ok(roots)
 }
