@@ -36,6 +36,10 @@ pub(crate) async fn the_examples_apply(world: &mut World) -> Result<()> {
         .cluster
         .network_ready(NETWORK, Duration::from_secs(120))
         .await?;
+    Ok(())
+}
+
+pub(crate) async fn codes_are_delivered(world: &mut World) -> Result<()> {
     let limit = Duration::from_secs(60);
     let mut brief = world.cluster.codes(SHOP, "brief", limit).await?;
     world.brief = brief.remove("code-0");

@@ -51,14 +51,15 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 24] = steps! {
+const STEPS: [Step; 25] = steps! {
     vital install::helm_installs_the_operator;
     vital install::the_examples_apply;
+    usual install::codes_are_delivered;
     vital pods::three_pods_on_two_nodes_join;
     usual pods::conditions_and_grade_are_told;
     usual pods::tables_have_rows;
     usual pods::the_metric_shows_the_grade;
-    vital outside::a_laptop_joins_with_a_code;
+    usual outside::a_laptop_joins_with_a_code;
     usual outside::the_same_code_is_refused_to_another;
     usual pods::a_deleted_pod_takes_its_peer_along;
     usual pods::twenty_pods_join_without_an_error;
