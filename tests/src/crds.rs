@@ -18,20 +18,26 @@ pub async fn install(client: &Client) -> Result<()> {
         api.patch(&name, &parameters, &Patch::Apply(&definition))
             .await
             .with_context(|| format!("apply {name}"))?;
-        eventually(&name, Duration::from_secs(20), async || {
-            let conditions = api
-                .get(&name)
-                .await?
-                .status
-                .and_then(|status| status.conditions);
-            let established = conditions
-                .unwrap_or_default()
-                .into_iter()
-                .any(|condition| condition.type_ == "Established" && condition.status == "True");
-            ensure!(established, "not established");
-            Ok(())
-        })
-        .await?;
+        established(client, &name).await?;
     }
     Ok(())
+}
+
+/// Waits until a CustomResourceDefinition is served.
+pub async fn established(client: &Client, name: &str) -> Result<()> {
+    let api = Api::<CustomResourceDefinition>::all(client.clone());
+    eventually(name, Duration::from_secs(20), async || {
+        let conditions = api
+            .get(name)
+            .await?
+            .status
+            .and_then(|status| status.conditions);
+        let established = conditions
+            .unwrap_or_default()
+            .into_iter()
+            .any(|condition| condition.type_ == "Established" && condition.status == "True");
+        ensure!(established, "not established");
+        Ok(())
+    })
+    .await
 }

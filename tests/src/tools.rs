@@ -18,6 +18,11 @@ pub fn promtool() -> Result<PathBuf> {
     Ok(directory.join("promtool"))
 }
 
+/// The directory of prometheus-operator's custom resources.
+pub fn monitoring() -> Result<PathBuf> {
+    script("hack/monitoring")
+}
+
 fn script(text: &str) -> Result<PathBuf> {
     ensure!(hack("lib.sh").is_file(), "hack/lib.sh is not there");
     let output = Command::new("bash")

@@ -1,34 +1,23 @@
 //! The chart in a real API server: installed, upgraded and removed by helm.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use peerup_tests::light::{Light, repository};
-use peerup_tests::tools::{helm, run};
-use serde_json::{Value, json};
+use peerup_tests::tools;
+use serde_json::json;
 
-use super::{CHART, parse};
-
-const NAMESPACE: &str = "peerup-system";
-
-/// Runs helm against the API server.
-fn helm_in(light: &Light, arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new(helm()?);
-    command.args(arguments).args(["--namespace", NAMESPACE]);
-    run(command.env("KUBECONFIG", light.kubeconfig()))
-}
+use super::{CHART, MONITORING, apply, helm_in, objects, parse};
 
 #[tokio::test]
 async fn it_is_installed_upgraded_and_removed() -> Result<()> {
     let light = Light::start()?;
     let client = light.client().await?;
+    monitoring(&client).await?;
     let notes = helm_in(&light, &["install", "peerup", CHART, "--create-namespace"])?;
     ensure!(
         notes.contains("kubectl get secret colleagues -n shop -o go-template="),
@@ -36,6 +25,7 @@ async fn it_is_installed_upgraded_and_removed() -> Result<()> {
     );
     peerup_tests::crds::install(&client).await?;
     examples(&client).await?;
+    monitors(&client).await?;
 
     let webhooks = Api::<MutatingWebhookConfiguration>::all(client.clone());
     write_ca(&webhooks).await?;
@@ -83,6 +73,43 @@ async fn it_is_installed_upgraded_and_removed() -> Result<()> {
     Ok(())
 }
 
+/// Makes the kinds of prometheus-operator known, so that the chart makes objects of them.
+async fn monitoring(client: &Client) -> Result<()> {
+    let parameters = PatchParams::apply("peerup-tests").force();
+    let directory = tools::monitoring()?;
+    for kind in MONITORING {
+        let name = format!("{}s.monitoring.coreos.com", kind.to_lowercase());
+        let file = format!("monitoring.coreos.com_{}s.yaml", kind.to_lowercase());
+        let text = std::fs::read_to_string(directory.join(file))?;
+        apply(client, &serde_saphyr::from_str(&text)?, &parameters).await?;
+        peerup_tests::crds::established(client, &name).await?;
+    }
+    Ok(())
+}
+
+/// The monitors are there, and say nothing that their kinds don't know.
+async fn monitors(client: &Client) -> Result<()> {
+    let parameters = PatchParams {
+        field_validation: Some(kube::api::ValidationDirective::Strict),
+        dry_run: true,
+        ..PatchParams::apply("peerup-tests").force()
+    };
+    let mut seen = 0;
+    for object in objects(&[])? {
+        if object["apiVersion"] == "monitoring.coreos.com/v1" {
+            let applied = apply(client, &object, &parameters).await?;
+            let by_helm = applied
+                .managed_fields()
+                .iter()
+                .any(|entry| entry.manager.as_deref() == Some("helm"));
+            ensure!(by_helm, "helm has not made {}", object["metadata"]["name"]);
+            seen += 1;
+        }
+    }
+    ensure!(seen == 4, "{seen} monitors");
+    Ok(())
+}
+
 /// As the operator does it.
 async fn write_ca(webhooks: &Api<MutatingWebhookConfiguration>) -> Result<()> {
     let ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJLVENCMGFBREFnRUNBZ1VBcTgzdkVqQUtCZ2dxaGtqT1BRUURBakFBTUI0WERUSTBNREV3TVRBd01EQXcKTUZvWERUTTBNREV3TVRBd01EQXdNRm93QURCWk1CTUdCeXFHU000OUFnRUdDQ3FHU000OUF3RUhBMElBQktOYwotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg==";
@@ -125,15 +152,4 @@ async fn examples(client: &Client) -> Result<()> {
     }
     ensure!(seen >= 4, "only {seen} examples");
     Ok(())
-}
-
-async fn apply(client: &Client, object: &Value, parameters: &PatchParams) -> Result<DynamicObject> {
-    let types: TypeMeta = serde_json::from_value(object.clone())?;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let name = object["metadata"]["name"].as_str().context("no name")?;
-    Ok(api.patch(name, parameters, &Patch::Apply(object)).await?)
 }

@@ -7,13 +7,12 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 use kube::{Client, Config};
 use peerup_tests::light::{self, Light};
 use peerup_tests::wait::eventually;
 use serde_json::{Value, json};
 
-use super::objects;
+use super::{apply, objects};
 
 const OPERATOR: &str = "system:serviceaccount:peerup-system:peerup-operator";
 
@@ -26,20 +25,10 @@ async fn rights(client: &Client) -> Result<()> {
         "ValidatingAdmissionPolicyBinding",
     ];
     for object in objects(&[])? {
-        if !kinds.iter().any(|kind| object["kind"] == *kind) {
-            continue;
+        if kinds.iter().any(|kind| object["kind"] == *kind) {
+            let parameters = PatchParams::apply("peerup-tests").force();
+            apply(client, &object, &parameters).await?;
         }
-        let types: TypeMeta = serde_json::from_value(object.clone())?;
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let name = object["metadata"]["name"].as_str().context("no name")?;
-        Api::<DynamicObject>::all_with(client.clone(), &resource)
-            .patch(
-                name,
-                &PatchParams::apply("peerup-tests").force(),
-                &Patch::Apply(&object),
-            )
-            .await
-            .with_context(|| format!("apply {name}"))?;
     }
     Ok(())
 }

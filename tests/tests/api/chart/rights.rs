@@ -1,0 +1,189 @@
+//! The real operator with exactly the settings and rights that the chart gives it: it becomes ready, keeps a
+//! network, removes it, and its cleanup leaves nothing.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use kube::api::{Api, DeleteParams, ListParams, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use peerup_crds::{PeerNetwork, PeerNetworkSpec};
+use peerup_tests::light::Light;
+use peerup_tests::programs::Program;
+use peerup_tests::wait::eventually;
+use serde_json::json;
+
+use super::{CHART, NAMESPACE, apply, find, helm_in, objects};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_operator_can_do_its_work_and_leaves_nothing() -> Result<()> {
+    let light = Light::start()?;
+    let client = light.client().await?;
+    helm_in(&light, &["install", "peerup", CHART, "--create-namespace"])?;
+    let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut operator = start(&light, &[], "peerup-operator", http)?;
+    eventually("the operator to be ready", LIMIT, async || {
+        let answer = get(http, "/readyz")?;
+        ensure!(answer.contains(" 200 "), "{answer}");
+        Ok(())
+    })
+    .await?;
+    network(&client).await?;
+    operator.kill()?;
+    let log = operator.output();
+    for word in ["forbidden", "Forbidden", "denied"] {
+        ensure!(!log.contains(word), "something was {word}:\n{log}");
+    }
+    cleanup(&light, &client).await
+}
+
+/// Makes a network, sees what the operator makes for it, and sees it go.
+async fn network(client: &Client) -> Result<()> {
+    let namespace = serde_json::from_value(json!({ "metadata": { "name": "shop" } }))?;
+    Api::<Namespace>::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    let networks = Api::<PeerNetwork>::namespaced(client.clone(), "shop");
+    let network = PeerNetwork::new("crew", PeerNetworkSpec::default());
+    networks.create(&PostParams::default(), &network).await?;
+    eventually("the relay", LIMIT, async || {
+        Api::<StatefulSet>::namespaced(client.clone(), "shop")
+            .get("crew-relay")
+            .await?;
+        let status = networks.get("crew").await?.status.context("no status")?;
+        ensure!(status.dht_namespace.is_some(), "no DHT namespace");
+        Ok(())
+    })
+    .await?;
+    networks.delete("crew", &DeleteParams::default()).await?;
+    eventually("the network to be gone", LIMIT, async || {
+        ensure!(networks.get_opt("crew").await?.is_none(), "it is there");
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=peerup-operator");
+        let services = Api::<Service>::namespaced(client.clone(), "shop")
+            .list(&ours)
+            .await?;
+        ensure!(services.items.is_empty(), "Services are left");
+        Ok(())
+    })
+    .await?;
+    let keys = Api::<Secret>::namespaced(client.clone(), NAMESPACE)
+        .list(&ListParams::default())
+        .await?;
+    let left: Vec<_> = keys
+        .iter()
+        .filter(|secret| secret.type_.as_deref() == Some("peerup.dev/network-key"))
+        .collect();
+    ensure!(
+        left.is_empty(),
+        "keys are left: {:?}",
+        left.iter()
+            .map(|secret| secret.name_any())
+            .collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+/// Uninstalls as helm does, but runs the hook's program here: there are no nodes.
+async fn cleanup(light: &Light, client: &Client) -> Result<()> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), NAMESPACE);
+    let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
+    secrets.get("peerup-operator-ca").await?;
+    leases.get("peerup-operator").await?;
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), "shop");
+    let labels =
+        json!({ "app.kubernetes.io/managed-by": "peerup-operator", "peerup.dev/network-uid": "u" });
+    let map = serde_json::from_value(
+        json!({ "metadata": { "name": "peerup-01234567", "labels": labels } }),
+    )?;
+    maps.create(&PostParams::default(), &map).await?;
+
+    helm_in(light, &["uninstall", "peerup", "--no-hooks"])?;
+    let parameters = PatchParams::apply("peerup-tests").force();
+    for object in objects(&[])? {
+        let hooked = object["metadata"]["annotations"]["helm.sh/hook"].is_string();
+        if hooked && object["kind"] != "Job" {
+            apply(client, &object, &parameters).await?;
+        }
+    }
+    let mut cleaner = start(light, &["cleanup"], "peerup-operator-cleanup", 0)?;
+    eventually("the cleanup", LIMIT, async || {
+        let status = cleaner.ended()?.context("it runs")?;
+        ensure!(status.success(), "{status}: {}", cleaner.output());
+        Ok(())
+    })
+    .await?;
+    ensure!(
+        secrets.get_opt("peerup-operator-ca").await?.is_none(),
+        "the CA is left"
+    );
+    ensure!(
+        leases.get_opt("peerup-operator").await?.is_none(),
+        "the lease is left"
+    );
+    ensure!(
+        maps.get_opt("peerup-01234567").await?.is_none(),
+        "a ConfigMap is left"
+    );
+    Ok(())
+}
+
+/// Starts the operator's program as a service account, with the environment that the chart sets.
+fn start(light: &Light, arguments: &[&str], account: &str, http: u16) -> Result<Program> {
+    let kubeconfig = impersonating(light, account)?;
+    let objects = objects(&[])?;
+    let pod = &find(&objects, "Deployment", "peerup-operator")?["spec"]["template"]["spec"];
+    let variables = pod["containers"][0]["env"]
+        .as_array()
+        .context("no environment")?;
+    let mut environment: BTreeMap<_, _> = variables
+        .iter()
+        .filter_map(|variable| variable["name"].as_str().zip(variable["value"].as_str()))
+        .collect();
+    let http = format!("127.0.0.1:{http}");
+    environment.extend([
+        (
+            "KUBECONFIG",
+            kubeconfig.to_str().context("a path that is no text")?,
+        ),
+        ("POD_NAMESPACE", NAMESPACE),
+        ("POD_NAME", "operator-0"),
+        ("POD_IP", "127.0.0.1"),
+        ("PEERUP_API_LISTEN", "127.0.0.1:0"),
+        ("PEERUP_WEBHOOK_LISTEN", "127.0.0.1:0"),
+        ("PEERUP_HTTP_LISTEN", &http),
+    ]);
+    let environment: Vec<_> = environment.into_iter().collect();
+    Program::start("peerup-operator", arguments, &environment)
+}
+
+/// A kubeconfig of the administrator who acts as a service account of the operator's namespace.
+fn impersonating(light: &Light, account: &str) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(light.kubeconfig())?;
+    let line = format!("  user:\n    as: system:serviceaccount:{NAMESPACE}:{account}\n");
+    let changed = text.replacen("  user:\n", &line, 1);
+    ensure!(changed != text, "the kubeconfig has no user");
+    let path = light.directory().join(format!("{account}.kubeconfig"));
+    std::fs::write(&path, changed)?;
+    Ok(path)
+}
+
+/// Head and body of what plain HTTP answers.
+fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
