@@ -12,6 +12,8 @@
 
 mod joiner;
 mod keys;
+#[cfg(test)]
+mod known_answers;
 mod responder;
 #[cfg(test)]
 mod tests;

@@ -251,6 +251,10 @@ mod tests {
             name: name("desktop"),
             ..good.clone()
         };
+        let unproved = JoinRequest {
+            proof: of_another.proof,
+            ..good.clone()
+        };
         let replayed = JoinRequest {
             identity: of_another.identity,
             ..good.clone()
@@ -260,7 +264,7 @@ mod tests {
             identity: good.proof,
             ..good
         };
-        for bad in [of_another, renamed, replayed, swapped] {
+        for bad in [of_another, unproved, renamed, replayed, swapped] {
             assert!(!asked().passes(&bad));
         }
     }

@@ -211,8 +211,7 @@ impl Prober {
         };
         let questions = self.rounds.get_mut(self.round).into_iter().flatten();
         let asked = |question: &&mut Question| {
-            question.sent > 0
-                && question.is_open()
+            question.is_open()
                 && question.to == canonical(from)
                 && question.transaction == response.transaction
         };

@@ -182,7 +182,8 @@ fn nonce(counter: u64) -> XNonce {
     XNonce::from(nonce)
 }
 
-fn pad(plain: &[u8]) -> Result<Zeroizing<[u8; PADDED_LENGTH]>, Failure> {
+/// `u16 length ‖ plain ‖ zeros`, always the same length.
+pub(super) fn pad(plain: &[u8]) -> Result<Zeroizing<[u8; PADDED_LENGTH]>, Failure> {
     let length = u16::try_from(plain.len()).map_err(|_| Reason::TooLong)?;
     let mut padded = Zeroizing::new([0; PADDED_LENGTH]);
     padded[..2].copy_from_slice(&length.to_be_bytes());
@@ -193,7 +194,8 @@ fn pad(plain: &[u8]) -> Result<Zeroizing<[u8; PADDED_LENGTH]>, Failure> {
     Ok(padded)
 }
 
-fn unpad(padded: &[u8]) -> Result<Vec<u8>, Failure> {
+/// What [`pad`] was given.
+pub(super) fn unpad(padded: &[u8]) -> Result<Vec<u8>, Failure> {
     let (length, rest) = padded.split_first_chunk().ok_or(Reason::Malformed)?;
     let length = usize::from(u16::from_be_bytes(*length));
     let (plain, zeros) = rest.split_at_checked(length).ok_or(Reason::Malformed)?;

@@ -160,6 +160,24 @@ fn a_claimed_length_allocates_nothing() {
 }
 
 #[test]
+fn unknown_roster_flags_are_errors() {
+    for flags in 4..=255u8 {
+        let page = Writer::new()
+            .u8(1)
+            .u64(0)
+            .u64(0)
+            .u8(flags)
+            .u16(0)
+            .u16(0)
+            .into_vec();
+        assert_eq!(
+            RosterAnswer::decode(&page),
+            Err(DecodeError::unknown("roster flags", flags))
+        );
+    }
+}
+
+#[test]
 fn vouchers_are_not_served() {
     let renew = Writer::new().u8(2).lp("voucher").lp([]).into_vec();
     assert_eq!(

@@ -282,11 +282,13 @@ fn forged_sources_do_not_grow_memory_nor_starve_those_known() {
         answered(&mut server, "11.0.0.1:1", &bare(), &[0, 0, 0, 0]),
         [true, true, true, false]
     );
-    assert_eq!(
-        answered(&mut server, "198.18.0.9:1", &bare(), &[4000]),
-        [true],
-        "sources at rest make room"
-    );
+    // Sources at rest make room: each new one has a bucket of its own again.
+    for source in ["198.18.0.9:1", "198.18.0.10:1"] {
+        assert_eq!(
+            answered(&mut server, source, &bare(), &[5000; 5]),
+            [true, true, true, true, false]
+        );
+    }
 }
 
 proptest! {
