@@ -32,11 +32,19 @@ fn at(step: &'static str) -> impl FnOnce(kube::Error) -> CleanupError {
 pub async fn run(client: Client, config: &Config) -> Result<Vec<String>, CleanupError> {
     let home = &config.operator_namespace;
     let secrets = Api::<Secret>::namespaced(client.clone(), home);
-    let deleted = secrets.delete(&config.ca_secret, &DeleteParams::default()).await;
-    deleted.map(drop).or_else(unless_gone).map_err(at("delete the Secret of the certificate authority"))?;
+    let deleted = secrets
+        .delete(&config.ca_secret, &DeleteParams::default())
+        .await;
+    deleted
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(at("delete the Secret of the certificate authority"))?;
     let leases = Api::<Lease>::namespaced(client.clone(), home);
     let deleted = leases.delete(&config.lease, &DeleteParams::default()).await;
-    deleted.map(drop).or_else(unless_gone).map_err(at("delete the lease"))?;
+    deleted
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(at("delete the lease"))?;
     for namespace in scopes(config) {
         delete_config_maps(&client, namespace).await?;
     }
@@ -55,7 +63,11 @@ fn scopes(config: &Config) -> Vec<Option<&str>> {
     if config.watch_namespaces.is_empty() {
         return vec![None];
     }
-    config.watch_namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
+    config
+        .watch_namespaces
+        .iter()
+        .map(|namespace| Some(namespace.as_str()))
+        .collect()
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -70,12 +82,27 @@ where
 
 /// CA bundles of networks.
 async fn delete_config_maps(client: &Client, namespace: Option<&str>) -> Result<(), CleanupError> {
-    let ours = format!("{}={},{}", labels::MANAGED_BY, labels::OPERATOR, labels::NETWORK_UID);
-    let found = api::<ConfigMap>(client, namespace).list_metadata(&ListParams::default().labels(&ours)).await;
+    let ours = format!(
+        "{}={},{}",
+        labels::MANAGED_BY,
+        labels::OPERATOR,
+        labels::NETWORK_UID
+    );
+    let found = api::<ConfigMap>(client, namespace)
+        .list_metadata(&ListParams::default().labels(&ours))
+        .await;
     for config_map in found.map_err(at("list ConfigMaps"))? {
-        let config_maps = Api::<ConfigMap>::namespaced(client.clone(), &config_map.namespace().unwrap_or_default());
-        let deleted = config_maps.delete(&config_map.name_any(), &DeleteParams::default()).await;
-        deleted.map(drop).or_else(unless_gone).map_err(at("delete a ConfigMap"))?;
+        let config_maps = Api::<ConfigMap>::namespaced(
+            client.clone(),
+            &config_map.namespace().unwrap_or_default(),
+        );
+        let deleted = config_maps
+            .delete(&config_map.name_any(), &DeleteParams::default())
+            .await;
+        deleted
+            .map(drop)
+            .or_else(unless_gone)
+            .map_err(at("delete a ConfigMap"))?;
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use peerup_protocol::UnixTime;
 /// Now, in Unix seconds.
 #[must_use]
 pub fn now() -> UnixTime {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// A time as Kubernetes writes it; a time out of its range is its end.
@@ -33,6 +35,9 @@ mod tests {
     fn times_go_there_and_back() {
         assert_eq!(unix(&time(1_763_942_400)), 1_763_942_400);
         assert_eq!(unix(&time(u64::MAX)), 253_402_207_200);
-        assert_eq!(serde_json::to_value(time(0)).unwrap(), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            serde_json::to_value(time(0)).unwrap(),
+            "1970-01-01T00:00:00Z"
+        );
     }
 }

@@ -17,27 +17,47 @@ impl Said {
     /// It holds.
     #[must_use]
     pub fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status: "True", reason, message: message.into() }
+        Self {
+            status: "True",
+            reason,
+            message: message.into(),
+        }
     }
 
     /// It does not hold.
     #[must_use]
     pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status: "False", reason, message: message.into() }
+        Self {
+            status: "False",
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Nobody knows.
     #[must_use]
     pub fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status: "Unknown", reason, message: message.into() }
+        Self {
+            status: "Unknown",
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// The conditions that follow from what was and what is now said, in the order in which it is said.
 #[must_use]
-pub fn next(former: &[Condition], said: Vec<(&'static str, Said)>, generation: Option<i64>, now: &Time) -> Vec<Condition> {
+pub fn next(
+    former: &[Condition],
+    said: Vec<(&'static str, Said)>,
+    generation: Option<i64>,
+    now: &Time,
+) -> Vec<Condition> {
     let kept = |type_: &str, status: &str| {
-        former.iter().find(|old| old.type_ == type_ && old.status == status).map(|old| old.last_transition_time.clone())
+        former
+            .iter()
+            .find(|old| old.type_ == type_ && old.status == status)
+            .map(|old| old.last_transition_time.clone())
     };
     said.into_iter()
         .map(|(type_, said)| Condition {
@@ -71,9 +91,25 @@ mod tests {
     #[test]
     fn the_time_changes_only_with_the_status() {
         let first = next(&[], vec![("Ready", Said::no("A", "a"))], Some(1), &time(10));
-        let same = next(&first, vec![("Ready", Said::no("B", "b"))], Some(2), &time(20));
-        assert_eq!((same[0].last_transition_time.clone(), same[0].reason.as_str()), (time(10), "B"));
-        let other = next(&same, vec![("Ready", Said::yes("C", "c"))], Some(2), &time(30));
+        let same = next(
+            &first,
+            vec![("Ready", Said::no("B", "b"))],
+            Some(2),
+            &time(20),
+        );
+        assert_eq!(
+            (
+                same[0].last_transition_time.clone(),
+                same[0].reason.as_str()
+            ),
+            (time(10), "B")
+        );
+        let other = next(
+            &same,
+            vec![("Ready", Said::yes("C", "c"))],
+            Some(2),
+            &time(30),
+        );
         assert_eq!(other[0].last_transition_time, time(30));
         assert!(holds(&other, "Ready") && !holds(&first, "Ready") && !holds(&other, "Else"));
     }

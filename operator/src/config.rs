@@ -42,10 +42,19 @@ pub struct Config {
     #[arg(long, env = "PEERUP_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
     /// Address of the operator API as sidecars and relays see it.
-    #[arg(long, env = "PEERUP_OPERATOR_URL", default_value = "https://peerup-operator.peerup-system.svc:9444")]
+    #[arg(
+        long,
+        env = "PEERUP_OPERATOR_URL",
+        default_value = "https://peerup-operator.peerup-system.svc:9444"
+    )]
     pub operator_url: String,
     /// DNS names of the operator's Service, for its certificate.
-    #[arg(long, env = "PEERUP_SERVICE_NAMES", value_delimiter = ',', default_value = "peerup-operator.peerup-system.svc")]
+    #[arg(
+        long,
+        env = "PEERUP_SERVICE_NAMES",
+        value_delimiter = ',',
+        default_value = "peerup-operator.peerup-system.svc"
+    )]
     pub service_names: Vec<String>,
     /// Name of our MutatingWebhookConfiguration.
     #[arg(long, env = "PEERUP_WEBHOOK_CONFIG", default_value = "peerup-operator")]
@@ -141,7 +150,10 @@ mod tests {
     #[test]
     fn everything_has_a_default_and_cleanup_takes_the_same_settings() {
         let cli = Cli::try_parse_from(["peerup-operator", "--lease", "mine", "cleanup"]).unwrap();
-        assert_eq!((cli.command, cli.config.lease.as_str()), (Some(Command::Cleanup), "mine"));
+        assert_eq!(
+            (cli.command, cli.config.lease.as_str()),
+            (Some(Command::Cleanup), "mine")
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use kube::Client;
 
-use crate::{config::Config, events::Events, health::Health, keys::Keys, leader::Leadership, metrics::Metrics};
+use crate::{
+    config::Config, events::Events, health::Health, keys::Keys, leader::Leadership,
+    metrics::Metrics,
+};
 
 mod ca;
 mod children;

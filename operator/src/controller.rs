@@ -60,7 +60,10 @@ impl ReconcileError {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         match self {
-            Self::Api { source: kube::Error::Api(status), .. } => status.code == 409,
+            Self::Api {
+                source: kube::Error::Api(status),
+                ..
+            } => status.code == 409,
             Self::Api { .. } | Self::Other(_) => false,
         }
     }
@@ -69,12 +72,21 @@ impl ReconcileError {
 /// One controller.
 pub trait Reconcile: Send + Sync + 'static {
     /// The kind of object it is about.
-    type Object: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + Send + Sync + 'static;
+    type Object: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static;
     /// Its name in logs and metrics.
     const NAME: &'static str;
 
     /// Brings the world nearer to what the object asks for.
-    fn reconcile(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Action, ReconcileError>> + Send;
+    fn reconcile(
+        &self,
+        object: Arc<Self::Object>,
+    ) -> impl Future<Output = Result<Action, ReconcileError>> + Send;
 }
 
 /// Where a controller's triggers go.
@@ -128,13 +140,18 @@ pub async fn run<R: Reconcile>(
     metrics: MachineryMetrics,
     stop: CancellationToken,
 ) {
-    let worker = Arc::new(Worker { reconciler, metrics, failures: Mutex::default() });
+    let worker = Arc::new(Worker {
+        reconciler,
+        metrics,
+        failures: Mutex::default(),
+    });
     let scopes = TaskTracker::new();
     let mut queues = Vec::new();
     for store in watched.scopes() {
         let (sender, mut queue) = mpsc::channel::<ObjectRef<R::Object>>(QUEUE);
         queues.push(sender);
-        let requests = futures::stream::poll_fn(move |context| queue.poll_recv(context)).map(Ok::<_, std::convert::Infallible>);
+        let requests = futures::stream::poll_fn(move |context| queue.poll_recv(context))
+            .map(Ok::<_, std::convert::Infallible>);
         let results = applier(
             |object, worker: Arc<Worker<R>>| Box::pin(async move { worker.once(object).await }),
             |_, never: &std::convert::Infallible, _| match *never {},
@@ -148,7 +165,10 @@ pub async fn run<R: Reconcile>(
     }
     scopes.close();
     while let Some(Some(object)) = stop.run_until_cancelled(triggers.recv()).await {
-        let scope = watched.scopes().iter().position(|store| store.get(&object).is_some());
+        let scope = watched
+            .scopes()
+            .iter()
+            .position(|store| store.get(&object).is_some());
         if let Some(queue) = scope.and_then(|scope| queues.get(scope)) {
             drop(queue.send(object).await);
         }
@@ -168,16 +188,27 @@ impl<R: Reconcile> Worker<R> {
         let key = ObjectRef::from_obj(&*object);
         let begun = Instant::now();
         let result = self.reconciler.reconcile(object).await;
-        self.metrics.reconcile_duration.with_label_values(&[R::NAME]).observe(begun.elapsed().as_secs_f64());
+        self.metrics
+            .reconcile_duration
+            .with_label_values(&[R::NAME])
+            .observe(begun.elapsed().as_secs_f64());
         let (label, action) = match result {
             Ok(action) => {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                self.failures
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&key);
                 ("ok", action)
             }
-            Err(error) if error.is_conflict() => ("conflict", Action::requeue(Duration::from_millis(200))),
+            Err(error) if error.is_conflict() => {
+                ("conflict", Action::requeue(Duration::from_millis(200)))
+            }
             Err(error) => ("error", self.failed(key, &error)),
         };
-        self.metrics.reconciles.with_label_values(&[R::NAME, label]).inc();
+        self.metrics
+            .reconciles
+            .with_label_values(&[R::NAME, label])
+            .inc();
         Ok(action)
     }
 
@@ -195,7 +226,9 @@ impl<R: Reconcile> Worker<R> {
 
 /// 1, 2, 4 … 60 seconds.
 fn retry_after(failures: u32) -> Duration {
-    let doubled = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    let doubled = 1_u64
+        .checked_shl(failures.saturating_sub(1))
+        .unwrap_or(u64::MAX);
     Duration::from_secs(doubled).min(SLOWEST_RETRY)
 }
 
@@ -216,10 +249,12 @@ pub async fn feed<C, K>(
         while deadline.is_none_or(|deadline| Instant::now() < deadline) {
             let next = match deadline {
                 None => changes.recv().await,
-                Some(deadline) => match tokio::time::timeout_at(Instant::into(deadline), changes.recv()).await {
-                    Ok(next) => next,
-                    Err(_) => break,
-                },
+                Some(deadline) => {
+                    match tokio::time::timeout_at(Instant::into(deadline), changes.recv()).await {
+                        Ok(next) => next,
+                        Err(_) => break,
+                    }
+                }
             };
             match next.map(&map) {
                 Ok(Trigger::Nothing) => continue,
@@ -267,7 +302,11 @@ pub fn refs<K>(watched: &Watched<K>) -> Vec<ObjectRef<K>>
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
 {
-    watched.list().iter().map(|object| ObjectRef::from_obj(&**object)).collect()
+    watched
+        .list()
+        .iter()
+        .map(|object| ObjectRef::from_obj(&**object))
+        .collect()
 }
 
 /// A reference by namespace and name.
@@ -278,7 +317,11 @@ pub fn reference<K: Lookup<DynamicType = ()>>(namespace: &str, name: &str) -> Ob
 
 /// `<namespace>/<name>`, for messages.
 pub fn title<K: Resource>(object: &K) -> String {
-    format!("{}/{}", ResourceExt::namespace(object).unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        ResourceExt::namespace(object).unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 #[cfg(test)]
@@ -289,7 +332,9 @@ mod tests {
 
     #[test]
     fn retries_become_rarer() {
-        let seconds: Vec<_> = (1..=8).map(|failures| retry_after(failures).as_secs()).collect();
+        let seconds: Vec<_> = (1..=8)
+            .map(|failures| retry_after(failures).as_secs())
+            .collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(retry_after(u32::MAX), SLOWEST_RETRY);
     }
@@ -310,7 +355,10 @@ mod tests {
         for _ in 0..9 {
             changes.send("b").unwrap();
         }
-        let mut both = [queue.recv().await.unwrap().name, queue.recv().await.unwrap().name];
+        let mut both = [
+            queue.recv().await.unwrap().name,
+            queue.recv().await.unwrap().name,
+        ];
         both.sort();
         assert_eq!(both, ["b", "everything"]);
         drop(changes);

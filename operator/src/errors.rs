@@ -40,16 +40,32 @@ mod tests {
     use super::*;
 
     fn api(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Box::new(Status { code, message: message.to_owned(), ..Status::default() }))
+        kube::Error::Api(Box::new(Status {
+            code,
+            message: message.to_owned(),
+            ..Status::default()
+        }))
     }
 
     #[test]
     fn a_missing_permission_is_named() {
         let refused = r#"pods is forbidden: User "system:serviceaccount:a:b" cannot list resource "pods" in API group "" at the cluster scope"#;
         let text = explain(&api(403, refused));
-        assert!(text.contains("RBAC") && text.contains(r#"cannot list resource "pods""#), "{text}");
+        assert!(
+            text.contains("RBAC") && text.contains(r#"cannot list resource "pods""#),
+            "{text}"
+        );
         let policy = explain(&api(403, "admission policy denied the request"));
-        assert_eq!(policy, "the API server refuses: admission policy denied the request");
-        assert!(explain(&api(404, "the server could not find the requested resource")).contains("CRDs"));
+        assert_eq!(
+            policy,
+            "the API server refuses: admission policy denied the request"
+        );
+        assert!(
+            explain(&api(
+                404,
+                "the server could not find the requested resource"
+            ))
+            .contains("CRDs")
+        );
     }
 }

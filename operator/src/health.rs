@@ -17,13 +17,20 @@ impl Health {
 
     /// Whether a part is up now.
     pub fn set(&self, part: &'static str, up: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, up);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(part, up);
     }
 
     /// The parts that are not up.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.iter().filter(|(_, up)| !**up).map(|(part, _)| *part).collect()
+        parts
+            .iter()
+            .filter(|(_, up)| !**up)
+            .map(|(part, _)| *part)
+            .collect()
     }
 }

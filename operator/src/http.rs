@@ -15,13 +15,20 @@ use crate::{health::Health, metrics::Metrics};
 type Parts = (Metrics, Health);
 
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) {
     let router = Router::new()
         .route("/metrics", get(show))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state((metrics, health));
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "metrics and health are not served any more");
     }
@@ -29,8 +36,16 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, stop
 
 async fn show(State((metrics, _)): State<Parts>) -> impl IntoResponse {
     match metrics.render() {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string()),
+        Ok(text) => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
+            text,
+        ),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain")],
+            error.to_string(),
+        ),
     }
 }
 
@@ -39,6 +54,9 @@ async fn ready(State((_, health)): State<Parts>) -> impl IntoResponse {
     if missing.is_empty() {
         (StatusCode::OK, "ok".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}", missing.join(", ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("waiting for: {}", missing.join(", ")),
+        )
     }
 }

@@ -1,10 +1,15 @@
 //! The injection controller: pods that asked for a sidecar and have none. The webhook may have been away, and a
 //! ReplicaSet's pods show its warnings to nobody.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, runtime::controller::Action};
+use peerup_crds::PeerNetwork;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -53,19 +58,75 @@ pub async fn run(context: Context, stop: CancellationToken) {
         move || refs(&pods)
     };
     feeds.start(&triggers, refs(&pods));
-    feeds.spawn(feed(pods.changes(), triggers.clone(), PAUSE, only_new, all.clone()));
-    feeds.spawn(feed(context.stores.networks.changes(), triggers.clone(), PAUSE, |_| Trigger::All, all.clone()));
-    feeds.spawn(feed(context.stores.namespaces.changes(), triggers, PAUSE, |_| Trigger::All, all));
+    feeds.spawn(feed(
+        pods.changes(),
+        triggers.clone(),
+        PAUSE,
+        only_new,
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        context.stores.networks.changes(),
+        triggers.clone(),
+        PAUSE,
+        only_specs(),
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        context.stores.namespaces.changes(),
+        triggers,
+        PAUSE,
+        |_| Trigger::All,
+        all,
+    ));
     feeds.spawn(count(context.clone()));
     let metrics = context.metrics.machinery.clone();
-    controller::run(Injections { context, told: act::Told::default() }, &pods, queue, metrics, stop).await;
+    controller::run(
+        Injections {
+            context,
+            told: act::Told::default(),
+        },
+        &pods,
+        queue,
+        metrics,
+        stop,
+    )
+    .await;
 }
 
 /// Pods that have their sidecar keep it; only the others are looked at.
 fn only_new(change: Change<Pod>) -> Trigger<Pod> {
     match change {
-        Change::Applied(pod) if pod.labels().contains_key(peerup_crds::names::labels::INJECTED) => Trigger::Nothing,
+        Change::Applied(pod)
+            if pod
+                .labels()
+                .contains_key(peerup_crds::names::labels::INJECTED) =>
+        {
+            Trigger::Nothing
+        }
         Change::Applied(_) | Change::Deleted(_) | Change::Relisted => itself(change),
+    }
+}
+
+/// Networks write their status often; pods care only for what they ask.
+fn only_specs() -> impl Fn(Change<PeerNetwork>) -> Trigger<Pod> + Send {
+    let known: Mutex<HashMap<Option<String>, Option<i64>>> = Mutex::default();
+    move |change| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = match change {
+            Change::Applied(network) => network,
+            Change::Deleted(network) => {
+                known.remove(&network.uid());
+                return Trigger::All;
+            }
+            Change::Relisted => return Trigger::All,
+        };
+        let generation = network.metadata.generation;
+        if known.insert(network.uid(), generation) == Some(generation) {
+            Trigger::Nothing
+        } else {
+            Trigger::All
+        }
     }
 }
 
@@ -78,16 +139,25 @@ async fn count(context: Context) {
         let mut missing: HashMap<Option<String>, i64> = HashMap::new();
         for pod in context.stores.pods.list() {
             match observe::verdict(&context, &pod, &networks) {
-                Verdict::Missing(found) if found.counts => *missing.entry(found.network_uid).or_default() += 1,
+                Verdict::Missing(found) if found.counts => {
+                    *missing.entry(found.network_uid).or_default() += 1
+                }
                 Verdict::Missing(_) | Verdict::Uninvolved | Verdict::Injected { .. } => {}
             }
         }
         let gauge = &context.metrics.injection.not_injected;
         gauge.reset();
-        gauge.with_label_values(&["", ""]).set(missing.get(&None).copied().unwrap_or(0));
+        gauge
+            .with_label_values(&["", ""])
+            .set(missing.get(&None).copied().unwrap_or(0));
         for network in &networks {
             let count = missing.get(&network.uid()).copied().unwrap_or(0);
-            gauge.with_label_values(&[&network.namespace().unwrap_or_default(), &network.name_any()]).set(count);
+            gauge
+                .with_label_values(&[
+                    &network.namespace().unwrap_or_default(),
+                    &network.name_any(),
+                ])
+                .set(count);
         }
     }
 }

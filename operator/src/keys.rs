@@ -11,11 +11,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use peerup_crds::{PeerNetwork, names};
-use peerup_protocol::{
-    SigningKey, VerifyingKey,
-    id::NetworkId,
-    secret::NetworkSeed,
-};
+use peerup_protocol::{SigningKey, VerifyingKey, id::NetworkId, secret::NetworkSeed};
 use tokio::sync::{broadcast, watch};
 
 /// A network's key and what follows from it at once.
@@ -34,7 +30,11 @@ impl NetworkKey {
     #[must_use]
     pub fn new(seed: NetworkSeed) -> Self {
         let signing = SigningKey::from_bytes(seed.expose());
-        Self { id: NetworkId::of(&signing.verifying_key()), seed, signing }
+        Self {
+            id: NetworkId::of(&signing.verifying_key()),
+            seed,
+            signing,
+        }
     }
 
     /// What others check signatures with.
@@ -51,13 +51,17 @@ pub enum KeyError {
     #[error("the network's key has not been made yet")]
     NotMade,
     /// The status names a key, and there is none.
-    #[error("the Secret {secret} with the network's key is gone; restore it from a backup, or delete the PeerNetwork and make it anew")]
+    #[error(
+        "the Secret {secret} with the network's key is gone; restore it from a backup, or delete the PeerNetwork and make it anew"
+    )]
     Lost {
         /// The Secret.
         secret: String,
     },
     /// The status names another key.
-    #[error("the Secret {secret} holds the key of network {found}, the status says {expected}; restore the former Secret")]
+    #[error(
+        "the Secret {secret} holds the key of network {found}, the status says {expected}; restore the former Secret"
+    )]
     Changed {
         /// The Secret.
         secret: String,
@@ -67,7 +71,9 @@ pub enum KeyError {
         expected: String,
     },
     /// The Secret has no 32 bytes under `seed`.
-    #[error("the Secret {secret} must hold 32 bytes under the key `seed`; restore it from a backup")]
+    #[error(
+        "the Secret {secret} must hold 32 bytes under the key `seed`; restore it from a backup"
+    )]
     Malformed {
         /// The Secret.
         secret: String,
@@ -86,7 +92,11 @@ pub struct Keys {
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { held: Arc::default(), changed: broadcast::channel(1).0, listed: watch::Sender::new(false) }
+        Self {
+            held: Arc::default(),
+            changed: broadcast::channel(1).0,
+            listed: watch::Sender::new(false),
+        }
     }
 }
 
@@ -96,19 +106,31 @@ impl Keys {
     /// # Errors
     /// When there is none yet, when it is gone and when it is another one.
     pub fn of(&self, network: &PeerNetwork) -> Result<Arc<NetworkKey>, KeyError> {
-        let expected = network.status.as_ref().and_then(|status| status.network_id.as_deref());
+        let expected = network
+            .status
+            .as_ref()
+            .and_then(|status| status.network_id.as_deref());
         self.find(&network.uid().unwrap_or_default(), expected)
     }
 
     fn find(&self, uid: &str, expected: Option<&str>) -> Result<Arc<NetworkKey>, KeyError> {
         let secret = names::network_key(uid);
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&secret).cloned();
+        let held = self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&secret)
+            .cloned();
         match (held, expected) {
             (None, None) => Err(KeyError::NotMade),
             (None, Some(_)) => Err(KeyError::Lost { secret }),
             (Some(None), _) => Err(KeyError::Malformed { secret }),
             (Some(Some(key)), Some(expected)) if key.id.to_string() != expected => {
-                Err(KeyError::Changed { secret, found: key.id.to_string(), expected: expected.to_owned() })
+                Err(KeyError::Changed {
+                    secret,
+                    found: key.id.to_string(),
+                    expected: expected.to_owned(),
+                })
             }
             (Some(Some(key)), _) => Ok(key),
         }
@@ -150,8 +172,12 @@ impl Keys {
                     self.write(|held| *held = std::mem::take(&mut buffer));
                     self.listed.send_replace(true);
                 }
-                Ok(watcher::Event::Apply(secret)) => self.write(|held| held.insert(secret.name_any(), read(&secret))),
-                Ok(watcher::Event::Delete(secret)) => self.write(|held| held.remove(&secret.name_any())),
+                Ok(watcher::Event::Apply(secret)) => {
+                    self.write(|held| held.insert(secret.name_any(), read(&secret)))
+                }
+                Ok(watcher::Event::Delete(secret)) => {
+                    self.write(|held| held.remove(&secret.name_any()))
+                }
                 Err(error) => tracing::warn!(%error, "watching the networks' keys"),
             }
         }
@@ -165,7 +191,9 @@ impl Keys {
 
 fn read(secret: &Secret) -> Option<Arc<NetworkKey>> {
     let bytes = secret.data.as_ref()?.get(names::secrets::NETWORK_KEY)?;
-    NetworkSeed::from_slice(&bytes.0).map(NetworkKey::new).map(Arc::new)
+    NetworkSeed::from_slice(&bytes.0)
+        .map(NetworkKey::new)
+        .map(Arc::new)
 }
 
 #[cfg(test)]
@@ -177,13 +205,20 @@ mod tests {
         let keys = Keys::default();
         assert_eq!(keys.find("u", None).unwrap_err(), KeyError::NotMade);
         let secret = || "peerup-network-u".to_owned();
-        assert_eq!(keys.find("u", Some("aa")).unwrap_err(), KeyError::Lost { secret: secret() });
+        assert_eq!(
+            keys.find("u", Some("aa")).unwrap_err(),
+            KeyError::Lost { secret: secret() }
+        );
 
         keys.insert("u", NetworkKey::new(NetworkSeed::new([7; 32])));
         let key = keys.find("u", None).unwrap();
         let id = key.id.to_string();
         assert_eq!(keys.find("u", Some(&id)).unwrap().id, key.id);
-        let changed = KeyError::Changed { secret: secret(), found: id, expected: "aa".to_owned() };
+        let changed = KeyError::Changed {
+            secret: secret(),
+            found: id,
+            expected: "aa".to_owned(),
+        };
         assert_eq!(keys.find("u", Some("aa")).unwrap_err(), changed);
         assert_eq!(keys.find("other", None).unwrap_err(), KeyError::NotMade);
     }
@@ -193,6 +228,9 @@ mod tests {
         let keys = Keys::default();
         keys.write(|held| held.insert(names::network_key("u"), read(&Secret::default())));
         let secret = "peerup-network-u".to_owned();
-        assert_eq!(keys.find("u", None).unwrap_err(), KeyError::Malformed { secret });
+        assert_eq!(
+            keys.find("u", None).unwrap_err(),
+            KeyError::Malformed { secret }
+        );
     }
 }

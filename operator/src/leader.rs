@@ -41,7 +41,10 @@ impl Holder {
     #[must_use]
     pub fn parse(identity: &str) -> Option<Self> {
         let (pod, ip) = identity.split_once('/')?;
-        Some(Self { pod: pod.to_owned(), ip: ip.parse().ok()? })
+        Some(Self {
+            pod: pod.to_owned(),
+            ip: ip.parse().ok()?,
+        })
     }
 
     /// `<pod>/<ip>`.
@@ -93,7 +96,10 @@ impl Leadership {
     /// The present term, if this replica leads.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
-        self.0.borrow().term.filter(|term| Instant::now() < term.until)
+        self.0
+            .borrow()
+            .term
+            .filter(|term| Instant::now() < term.until)
     }
 
     /// The run id drawn at this replica's election, if it leads.
@@ -131,7 +137,10 @@ impl Leadership {
                 Some(term) => (term.run, term.since),
                 None => (rand::random(), clock::now()),
             };
-            *state = State { holder: Some(holder.clone()), term: Some(Term { run, since, until }) };
+            *state = State {
+                holder: Some(holder.clone()),
+                term: Some(Term { run, since, until }),
+            };
         });
     }
 
@@ -163,7 +172,10 @@ impl Campaign {
         Self {
             leases: Api::namespaced(client, &config.operator_namespace),
             name: config.lease.clone(),
-            me: Holder { pod: config.pod_name.clone(), ip: config.pod_ip },
+            me: Holder {
+                pod: config.pod_name.clone(),
+                ip: config.pod_ip,
+            },
             leadership,
             seen: None,
             failing: false,
@@ -194,22 +206,35 @@ impl Campaign {
 
     fn failed(&mut self, error: &str) {
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(lease = self.name, error, "the lease cannot be read or renewed");
+            tracing::warn!(
+                lease = self.name,
+                error,
+                "the lease cannot be read or renewed"
+            );
         }
     }
 
     async fn step(&mut self, begun: Instant) -> Result<(), kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
-            let created = self.leases.create(&PostParams::default(), &self.claim(None)).await;
+            let created = self
+                .leases
+                .create(&PostParams::default(), &self.claim(None))
+                .await;
             return self.won(created, begun);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let identity = spec.holder_identity.clone().unwrap_or_default();
-        if identity != self.me.identity() && !identity.is_empty() && !self.is_stale(&lease, &spec, begun) {
+        if identity != self.me.identity()
+            && !identity.is_empty()
+            && !self.is_stale(&lease, &spec, begun)
+        {
             self.leadership.follow(Holder::parse(&identity));
             return Ok(());
         }
-        let replaced = self.leases.replace(&self.name, &PostParams::default(), &self.claim(Some(lease))).await;
+        let replaced = self
+            .leases
+            .replace(&self.name, &PostParams::default(), &self.claim(Some(lease)))
+            .await;
         self.won(replaced, begun)
     }
 
@@ -223,7 +248,9 @@ impl Campaign {
                 now
             }
         };
-        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds = spec
+            .lease_duration_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok());
         now.duration_since(since) > seconds.map_or(LEASE, Duration::from_secs)
     }
 
@@ -248,20 +275,32 @@ impl Campaign {
     fn claim(&self, former: Option<Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let metadata = former.as_ref().map_or_else(
-            || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+            || ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            },
             |lease| lease.metadata.clone(),
         );
         let former = former.and_then(|lease| lease.spec).unwrap_or_default();
-        let mine = former.holder_identity == Some(self.me.identity()) && self.leadership.is_leader();
+        let mine =
+            former.holder_identity == Some(self.me.identity()) && self.leadership.is_leader();
         let transitions = former.lease_transitions.unwrap_or(0);
         Lease {
             metadata,
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.me.identity()),
                 lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
-                acquire_time: if mine { former.acquire_time } else { Some(now.clone()) },
+                acquire_time: if mine {
+                    former.acquire_time
+                } else {
+                    Some(now.clone())
+                },
                 renew_time: Some(now),
-                lease_transitions: Some(if mine { transitions } else { transitions.saturating_add(1) }),
+                lease_transitions: Some(if mine {
+                    transitions
+                } else {
+                    transitions.saturating_add(1)
+                }),
                 ..LeaseSpec::default()
             }),
         }
@@ -269,9 +308,15 @@ impl Campaign {
 
     async fn release(&self) -> Result<(), kube::Error> {
         let mut lease = self.leases.get(&self.name).await?;
-        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity == Some(self.me.identity())) {
+        if let Some(spec) = lease
+            .spec
+            .as_mut()
+            .filter(|spec| spec.holder_identity == Some(self.me.identity()))
+        {
             spec.holder_identity = None;
-            self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
+            self.leases
+                .replace(&self.name, &PostParams::default(), &lease)
+                .await?;
         }
         Ok(())
     }
@@ -282,13 +327,19 @@ mod tests {
     use super::*;
 
     fn holder() -> Holder {
-        Holder { pod: "operator-0".to_owned(), ip: "10.0.0.7".parse().unwrap() }
+        Holder {
+            pod: "operator-0".to_owned(),
+            ip: "10.0.0.7".parse().unwrap(),
+        }
     }
 
     #[test]
     fn identities_go_there_and_back() {
         assert_eq!(Holder::parse(&holder().identity()), Some(holder()));
-        assert_eq!(Holder::parse("fd-pod/fd00::1").unwrap().ip.to_string(), "fd00::1");
+        assert_eq!(
+            Holder::parse("fd-pod/fd00::1").unwrap().ip.to_string(),
+            "fd00::1"
+        );
         for bad in ["", "pod", "pod/", "pod/host"] {
             assert_eq!(Holder::parse(bad), None, "{bad}");
         }

@@ -3,7 +3,10 @@
 //! Controllers (`network`, `pairing_code`, `peer`, `injection`) run on the replica that holds the
 //! lease; the admission webhook and the operator API are served by all replicas, and the API passes
 //! what needs the leader on to it. The API server is the only store.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
+)]
 
 pub mod admission;
 pub mod api;

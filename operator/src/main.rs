@@ -17,12 +17,16 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let client = Client::try_default().await.context("find the API server, by KUBECONFIG or as a pod")?;
+    let client = Client::try_default()
+        .await
+        .context("find the API server, by KUBECONFIG or as a pod")?;
     match cli.command {
         None => run::run(client, cli.config).await?,
         Some(Command::Cleanup) => {
             for network in cleanup::run(client, &cli.config).await? {
-                println!("left: PeerNetwork {network} with its relays and key; delete it with kubectl delete pnet");
+                println!(
+                    "left: PeerNetwork {network} with its relays and key; delete it with kubectl delete pnet"
+                );
             }
         }
     }
@@ -30,8 +34,12 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("read the log filter {:?}", config.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let filter = EnvFilter::try_new(&config.log)
+        .with_context(|| format!("read the log filter {:?}", config.log))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

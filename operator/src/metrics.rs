@@ -1,8 +1,8 @@
 //! What the operator counts, under the prefix `peerup_`.
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// Metrics of the operator; a clone counts into the same.
@@ -79,13 +79,21 @@ const NETWORK: [&str; 2] = ["network_namespace", "network"];
 struct Maker(Registry);
 
 impl Maker {
-    fn register<T: Collector + Clone + 'static>(&self, metric: prometheus::Result<T>) -> prometheus::Result<T> {
+    fn register<T: Collector + Clone + 'static>(
+        &self,
+        metric: prometheus::Result<T>,
+    ) -> prometheus::Result<T> {
         let metric = metric?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
@@ -120,8 +128,21 @@ impl Metrics {
 
     /// Shows no network any more: only the leader counts them.
     pub fn forget_term(&self) {
-        let Self { registry: _, peers, injection, pairing, machinery } = self;
-        for gauges in [&peers.by_grade, &peers.minimum_grade, &peers.below_minimum, &peers.by_state, &injection.not_injected, &pairing.codes] {
+        let Self {
+            registry: _,
+            peers,
+            injection,
+            pairing,
+            machinery,
+        } = self;
+        for gauges in [
+            &peers.by_grade,
+            &peers.minimum_grade,
+            &peers.below_minimum,
+            &peers.by_state,
+            &injection.not_injected,
+            &pairing.codes,
+        ] {
             gauges.reset();
         }
         peers.last_report.reset();
@@ -142,23 +163,53 @@ impl PeerMetrics {
     fn new(make: &Maker) -> prometheus::Result<Self> {
         let with = |more: &[&'static str]| [&NETWORK[..], more].concat();
         Ok(Self {
-            by_grade: make.gauges("peers", "Peers by type and grade.", &with(&["type", "grade"]))?,
-            minimum_grade: make.gauges("network_minimum_grade", "Worst grade that is fine, 4 (A) to 0 (F).", &NETWORK)?,
-            below_minimum: make.gauges("peers_below_minimum", "Peers below the network's minimum grade.", &NETWORK)?,
+            by_grade: make.gauges(
+                "peers",
+                "Peers by type and grade.",
+                &with(&["type", "grade"]),
+            )?,
+            minimum_grade: make.gauges(
+                "network_minimum_grade",
+                "Worst grade that is fine, 4 (A) to 0 (F).",
+                &NETWORK,
+            )?,
+            below_minimum: make.gauges(
+                "peers_below_minimum",
+                "Peers below the network's minimum grade.",
+                &NETWORK,
+            )?,
             by_state: make.gauges("peers_total", "Peers by state.", &with(&["state"]))?,
-            last_report: make.times("last_report_timestamp_seconds", "When any peer last reported.", &NETWORK)?,
+            last_report: make.times(
+                "last_report_timestamp_seconds",
+                "When any peer last reported.",
+                &NETWORK,
+            )?,
         })
     }
 }
 
 impl InjectionMetrics {
     fn new(make: &Maker) -> prometheus::Result<Self> {
-        let buckets = vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-        let duration = HistogramOpts::new("injection_duration_seconds", "Time to answer an admission review.").buckets(buckets);
+        let buckets = vec![
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+        ];
+        let duration = HistogramOpts::new(
+            "injection_duration_seconds",
+            "Time to answer an admission review.",
+        )
+        .buckets(buckets);
         Ok(Self {
-            requests: make.counters("injection_total", "Admission reviews.", &["result", "reason"])?,
+            requests: make.counters(
+                "injection_total",
+                "Admission reviews.",
+                &["result", "reason"],
+            )?,
             duration: make.register(Histogram::with_opts(duration))?,
-            not_injected: make.gauges("not_injected_pods", "Pods that asked for a sidecar and have none.", &NETWORK)?,
+            not_injected: make.gauges(
+                "not_injected_pods",
+                "Pods that asked for a sidecar and have none.",
+                &NETWORK,
+            )?,
         })
     }
 }
@@ -168,20 +219,37 @@ impl PairingMetrics {
         Ok(Self {
             attempts: make.counters("pairing_total", "Attempts to join.", &["result", "reason"])?,
             codes: make.gauges("codes", "Codes of all PairingCodes by state.", &["state"])?,
-            groups_burned: make.register(IntCounter::new("groups_burned_total", "PairingCodes closed by failed attempts."))?,
+            groups_burned: make.register(IntCounter::new(
+                "groups_burned_total",
+                "PairingCodes closed by failed attempts.",
+            ))?,
         })
     }
 }
 
 impl MachineryMetrics {
     fn new(make: &Maker) -> prometheus::Result<Self> {
-        let duration = HistogramOpts::new("reconcile_duration_seconds", "Time to reconcile an object.");
+        let duration =
+            HistogramOpts::new("reconcile_duration_seconds", "Time to reconcile an object.");
         Ok(Self {
-            reconciles: make.counters("reconcile_total", "Reconciled objects.", &["controller", "result"])?,
+            reconciles: make.counters(
+                "reconcile_total",
+                "Reconciled objects.",
+                &["controller", "result"],
+            )?,
             reconcile_duration: make.register(HistogramVec::new(duration, &["controller"]))?,
-            status_writes: make.counters("status_writes_total", "Writes of grades and conditions.", &["result"])?,
-            status_write_queue: make.gauge("status_write_queue", "Peers that wait for such a write.")?,
-            cert_not_after: make.times("webhook_cert_not_after_seconds", "End of the webhook's certificates.", &["kind"])?,
+            status_writes: make.counters(
+                "status_writes_total",
+                "Writes of grades and conditions.",
+                &["result"],
+            )?,
+            status_write_queue: make
+                .gauge("status_write_queue", "Peers that wait for such a write.")?,
+            cert_not_after: make.times(
+                "webhook_cert_not_after_seconds",
+                "End of the webhook's certificates.",
+                &["kind"],
+            )?,
             leader: make.gauge("leader", "1 while this replica leads.")?,
         })
     }
@@ -195,9 +263,18 @@ mod tests {
     fn all_metrics_can_be_made_and_shown() {
         let metrics = Metrics::new().unwrap();
         metrics.pairing.groups_burned.inc();
-        metrics.peers.by_grade.with_label_values(&["shop", "main", "Pod", "C"]).set(3);
+        metrics
+            .peers
+            .by_grade
+            .with_label_values(&["shop", "main", "Pod", "C"])
+            .set(3);
         let text = metrics.render().unwrap();
         assert!(text.contains("peerup_groups_burned_total 1"), "{text}");
-        assert!(text.contains(r#"peerup_peers{grade="C",network="main",network_namespace="shop",type="Pod"} 3"#), "{text}");
+        assert!(
+            text.contains(
+                r#"peerup_peers{grade="C",network="main",network_namespace="shop",type="Pod"} 3"#
+            ),
+            "{text}"
+        );
     }
 }

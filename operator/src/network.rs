@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Change, Context},
-    controller::{self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs},
+    controller::{
+        self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs,
+    },
 };
 
 mod act;
@@ -43,31 +45,114 @@ impl Reconcile for Networks {
     async fn reconcile(&self, network: Arc<PeerNetwork>) -> Result<Action, ReconcileError> {
         let seen = observe::observe(&self.context, network.clone());
         gauges::show(&self.context.metrics.peers, &seen);
-        act::act(&self.context, &self.applied, &network, decide::decide(&seen)).await
+        act::act(
+            &self.context,
+            &self.applied,
+            &network,
+            decide::decide(&seen),
+        )
+        .await
     }
 }
 
 /// Feeds the controller with everything that may matter to a network.
 fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<PeerNetwork>) {
-    let stores = &context.stores;
     let all = {
-        let networks = stores.networks.clone();
+        let networks = context.stores.networks.clone();
         move || refs(&networks)
     };
-    let send = || triggers.clone();
     feeds.start(triggers, all());
-    feeds.spawn(feed(stores.networks.changes(), send(), EAGER, by_itself, all.clone()));
-    feeds.spawn(feed(stores.services.changes(), send(), EAGER, by_label::<Service>(context), all.clone()));
-    feeds.spawn(feed(stores.pods.changes(), send(), LAZY / 4, by_label::<Pod>(context), all.clone()));
-    feeds.spawn(feed(stores.children.changes(), send(), EAGER, by_uid(context), all.clone()));
-    let peers = |change| by_ref(change, |peer: &Peer| &peer.spec.network_ref.name);
-    feeds.spawn(feed(stores.peers.changes(), send(), LAZY, peers, all.clone()));
-    let codes = |change| by_ref(change, |code: &PairingCode| &code.spec.network_ref.name);
-    feeds.spawn(feed(stores.codes.changes(), send(), LAZY, codes, all.clone()));
-    feeds.spawn(feed(stores.namespaces.changes(), send(), LAZY, |_| Trigger::All, all.clone()));
-    feeds.spawn(feed(context.keys.changes(), send(), EAGER, |()| Trigger::All, all.clone()));
+    feed_eagerly(context, feeds, triggers, all.clone());
+    feed_lazily(context, feeds, triggers, all);
+}
+
+/// What relays and documents depend on.
+fn feed_eagerly(
+    context: &Context,
+    feeds: &Feeds<'_>,
+    triggers: &Triggers<PeerNetwork>,
+    all: impl All,
+) {
+    let (stores, send) = (&context.stores, || triggers.clone());
+    feeds.spawn(feed(
+        stores.networks.changes(),
+        send(),
+        EAGER,
+        by_itself,
+        all.clone(),
+    ));
+    let services = by_label::<Service>(context);
+    feeds.spawn(feed(
+        stores.services.changes(),
+        send(),
+        EAGER,
+        services,
+        all.clone(),
+    ));
+    let children = by_uid(context);
+    feeds.spawn(feed(
+        stores.children.changes(),
+        send(),
+        EAGER,
+        children,
+        all.clone(),
+    ));
+    let keys = |()| Trigger::All;
+    feeds.spawn(feed(
+        context.keys.changes(),
+        send(),
+        EAGER,
+        keys,
+        all.clone(),
+    ));
     feeds.spawn(follow_ca(context.ca.subscribe(), send(), all));
 }
+
+/// What only the status depends on.
+fn feed_lazily(
+    context: &Context,
+    feeds: &Feeds<'_>,
+    triggers: &Triggers<PeerNetwork>,
+    all: impl All,
+) {
+    let (stores, send) = (&context.stores, || triggers.clone());
+    let pods = by_label::<Pod>(context);
+    feeds.spawn(feed(
+        stores.pods.changes(),
+        send(),
+        LAZY / 4,
+        pods,
+        all.clone(),
+    ));
+    let peers = |change| by_ref(change, |peer: &Peer| &peer.spec.network_ref.name);
+    feeds.spawn(feed(
+        stores.peers.changes(),
+        send(),
+        LAZY,
+        peers,
+        all.clone(),
+    ));
+    let codes = |change| by_ref(change, |code: &PairingCode| &code.spec.network_ref.name);
+    feeds.spawn(feed(
+        stores.codes.changes(),
+        send(),
+        LAZY,
+        codes,
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        stores.namespaces.changes(),
+        send(),
+        LAZY,
+        |_| Trigger::All,
+        all,
+    ));
+}
+
+/// All networks there are.
+trait All: Fn() -> Vec<ObjectRef<PeerNetwork>> + Clone + Send + 'static {}
+
+impl<F: Fn() -> Vec<ObjectRef<PeerNetwork>> + Clone + Send + 'static> All for F {}
 
 fn by_itself(change: Change<PeerNetwork>) -> Trigger<PeerNetwork> {
     match change {
@@ -80,8 +165,13 @@ fn by_itself(change: Change<PeerNetwork>) -> Trigger<PeerNetwork> {
 fn by_uid(context: &Context) -> impl Fn(String) -> Trigger<PeerNetwork> + Send + use<> {
     let networks = context.stores.networks.clone();
     move |uid| {
-        let owner = networks.list().into_iter().find(|network| network.uid().as_ref() == Some(&uid));
-        owner.map_or(Trigger::Nothing, |network| Trigger::Some(vec![ObjectRef::from_obj(&*network)]))
+        let owner = networks
+            .list()
+            .into_iter()
+            .find(|network| network.uid().as_ref() == Some(&uid));
+        owner.map_or(Trigger::Nothing, |network| {
+            Trigger::Some(vec![ObjectRef::from_obj(&*network)])
+        })
     }
 }
 
@@ -106,9 +196,10 @@ where
 {
     let by_uid = by_uid(context);
     move |change| match change {
-        Change::Applied(object) | Change::Deleted(object) => {
-            object.labels().get(labels::NETWORK_UID).map_or(Trigger::Nothing, |uid| by_uid(uid.clone()))
-        }
+        Change::Applied(object) | Change::Deleted(object) => object
+            .labels()
+            .get(labels::NETWORK_UID)
+            .map_or(Trigger::Nothing, |uid| by_uid(uid.clone())),
         Change::Relisted => Trigger::All,
     }
 }
@@ -116,9 +207,10 @@ where
 /// The network that an object names, in its own namespace.
 fn by_ref<K: Resource>(change: Change<K>, name: impl Fn(&K) -> &String) -> Trigger<PeerNetwork> {
     match change {
-        Change::Applied(object) | Change::Deleted(object) => {
-            Trigger::Some(vec![reference(&object.namespace().unwrap_or_default(), name(&object))])
-        }
+        Change::Applied(object) | Change::Deleted(object) => Trigger::Some(vec![reference(
+            &object.namespace().unwrap_or_default(),
+            name(&object),
+        )]),
         Change::Relisted => Trigger::All,
     }
 }
@@ -132,9 +224,14 @@ pub async fn forget(context: Context) {
                 let uid = network.uid().unwrap_or_default();
                 context.documents.remove(&uid);
                 context.presence.remove(&uid);
-                gauges::forget(&context.metrics.peers, &network.namespace().unwrap_or_default(), &network.name_any());
+                gauges::forget(
+                    &context.metrics.peers,
+                    &network.namespace().unwrap_or_default(),
+                    &network.name_any(),
+                );
             }
-            Ok(Change::Applied(_) | Change::Relisted) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Ok(Change::Applied(_) | Change::Relisted)
+            | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }
     }
@@ -146,7 +243,13 @@ pub async fn run(context: Context, stop: CancellationToken) {
     let feeds = Feeds::new(&stop);
     feed_all(&context, &feeds, &triggers);
     drop(triggers);
-    let (watched, metrics) = (context.stores.networks.clone(), context.metrics.machinery.clone());
-    let networks = Networks { context, applied: act::Applied::default() };
+    let (watched, metrics) = (
+        context.stores.networks.clone(),
+        context.metrics.machinery.clone(),
+    );
+    let networks = Networks {
+        context,
+        applied: act::Applied::default(),
+    };
     controller::run(networks, &watched, queue, metrics, stop.clone()).await;
 }

@@ -34,7 +34,13 @@ impl Reconcile for PairingCodes {
     async fn reconcile(&self, code: Arc<PairingCode>) -> Result<Action, ReconcileError> {
         let delivery = self.deliveries.of(&code.uid().unwrap_or_default());
         let seen = observe::observe(&self.context, code.clone(), delivery);
-        let done = act::act(&self.context, &self.deliveries, &code, decide::decide(&seen)).await;
+        let done = act::act(
+            &self.context,
+            &self.deliveries,
+            &code,
+            decide::decide(&seen),
+        )
+        .await;
         self.show();
         done
     }
@@ -44,11 +50,22 @@ impl PairingCodes {
     /// Counts all codes, and forgets what is gone.
     fn show(&self) {
         let codes = self.context.stores.codes.list();
-        self.deliveries.retain(|uid| codes.iter().any(|code| code.uid().as_deref() == Some(uid)));
-        let slots = || codes.iter().filter_map(|code| code.status.as_ref()).flat_map(|status| &status.codes);
+        self.deliveries
+            .retain(|uid| codes.iter().any(|code| code.uid().as_deref() == Some(uid)));
+        let slots = || {
+            codes
+                .iter()
+                .filter_map(|code| code.status.as_ref())
+                .flat_map(|status| &status.codes)
+        };
         for (state, name) in STATES {
             let count = slots().filter(|slot| slot.state == state).count();
-            self.context.metrics.pairing.codes.with_label_values(&[name]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.context
+                .metrics
+                .pairing
+                .codes
+                .with_label_values(&[name])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 }
@@ -72,22 +89,54 @@ pub async fn run(context: Context, stop: CancellationToken) {
     };
     feeds.start(&triggers, all());
     let waiting = with_waiting(codes.clone());
-    feeds.spawn(feed(codes.changes(), triggers.clone(), PAUSE, waiting, all.clone()));
+    feeds.spawn(feed(
+        codes.changes(),
+        triggers.clone(),
+        PAUSE,
+        waiting,
+        all.clone(),
+    ));
     let of_network = of_network(codes.clone());
-    feeds.spawn(feed(context.stores.networks.changes(), triggers.clone(), PAUSE, of_network, all.clone()));
-    feeds.spawn(feed(context.keys.changes(), triggers, PAUSE, |()| Trigger::All, all));
+    feeds.spawn(feed(
+        context.stores.networks.changes(),
+        triggers.clone(),
+        PAUSE,
+        of_network,
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        context.keys.changes(),
+        triggers,
+        PAUSE,
+        |()| Trigger::All,
+        all,
+    ));
     let metrics = context.metrics.machinery.clone();
-    let controller = PairingCodes { context, deliveries: act::Deliveries::default() };
+    let controller = PairingCodes {
+        context,
+        deliveries: act::Deliveries::default(),
+    };
     controller::run(controller, &codes, queue, metrics, stop.clone()).await;
 }
 
 /// A PairingCode, and those of its network that wait for what it gives free.
-fn with_waiting(codes: Watched<PairingCode>) -> impl Fn(Change<PairingCode>) -> Trigger<PairingCode> + Send {
+fn with_waiting(
+    codes: Watched<PairingCode>,
+) -> impl Fn(Change<PairingCode>) -> Trigger<PairingCode> + Send {
     move |change| {
-        let (Change::Applied(changed) | Change::Deleted(changed)) = &change else { return Trigger::All };
+        let (Change::Applied(changed) | Change::Deleted(changed)) = &change else {
+            return Trigger::All;
+        };
         let mut due = codes.list_in(&changed.namespace().unwrap_or_default());
-        due.retain(|code| code.status.as_ref().is_none_or(|status| status.group.is_none()));
-        let mut keys: Vec<_> = due.iter().map(|code| ObjectRef::from_obj(&**code)).collect();
+        due.retain(|code| {
+            code.status
+                .as_ref()
+                .is_none_or(|status| status.group.is_none())
+        });
+        let mut keys: Vec<_> = due
+            .iter()
+            .map(|code| ObjectRef::from_obj(&**code))
+            .collect();
         if let Trigger::Some(own) = itself(change) {
             keys.extend(own);
         }
@@ -96,11 +145,19 @@ fn with_waiting(codes: Watched<PairingCode>) -> impl Fn(Change<PairingCode>) -> 
 }
 
 /// The PairingCodes of a network that changed.
-fn of_network(codes: Watched<PairingCode>) -> impl Fn(Change<PeerNetwork>) -> Trigger<PairingCode> + Send {
+fn of_network(
+    codes: Watched<PairingCode>,
+) -> impl Fn(Change<PeerNetwork>) -> Trigger<PairingCode> + Send {
     move |change| {
-        let (Change::Applied(network) | Change::Deleted(network)) = change else { return Trigger::All };
+        let (Change::Applied(network) | Change::Deleted(network)) = change else {
+            return Trigger::All;
+        };
         let mut due = codes.list_in(&network.namespace().unwrap_or_default());
         due.retain(|code| code.spec.network_ref.name == network.name_any());
-        Trigger::Some(due.iter().map(|code| ObjectRef::from_obj(&**code)).collect())
+        Trigger::Some(
+            due.iter()
+                .map(|code| ObjectRef::from_obj(&**code))
+                .collect(),
+        )
     }
 }

@@ -1,11 +1,7 @@
 //! The peer controller: what peers report becomes status and pod conditions; Peers end with their pods, their
 //! networks and their claims; a revocation is written before its Peer goes.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -18,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Change, Context, PeerKey, Watched},
-    controller::{self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs},
+    controller::{
+        self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs,
+    },
     injection::decide::is_ending,
     leader::Term,
 };
@@ -54,8 +52,12 @@ impl Reconcile for Peers {
     async fn reconcile(&self, peer: Arc<Peer>) -> Result<Action, ReconcileError> {
         let seen = observe::observe(&self.context, self.term, peer.clone()).await?;
         match decide::decide(&seen) {
-            Decision::Delete { why } => act::delete(&self.context, &peer, why).await.map(|()| Action::await_change()),
-            Decision::Release => act::release(&self.context, &peer).await.map(|()| Action::await_change()),
+            Decision::Delete { why } => act::delete(&self.context, &peer, why)
+                .await
+                .map(|()| Action::await_change()),
+            Decision::Release => act::release(&self.context, &peer)
+                .await
+                .map(|()| Action::await_change()),
             Decision::Revoke { until } => {
                 act::revoke(&self.context, &peer, until).await?;
                 if peer.metadata.deletion_timestamp.is_some() {
@@ -77,17 +79,28 @@ impl Peers {
     /// Writes whatever is due by then: more may have happened while the peer waited.
     async fn write(&self, key: &ObjectRef<Peer>) -> Result<(), ReconcileError> {
         let namespace = key.namespace.as_deref().unwrap_or_default();
-        let Some(peer) = self.context.stores.peers.get(namespace, &key.name) else { return Ok(()) };
+        let Some(peer) = self.context.stores.peers.get(namespace, &key.name) else {
+            return Ok(());
+        };
         let seen = observe::observe(&self.context, self.term, peer.clone()).await?;
-        let Decision::Keep(keep) = decide::decide(&seen) else { return Ok(()) };
-        let Some(write) = keep.write else { return Ok(()) };
+        let Decision::Keep(keep) = decide::decide(&seen) else {
+            return Ok(());
+        };
+        let Some(write) = keep.write else {
+            return Ok(());
+        };
         let result = act::write(&self.context, &peer, write).await;
         let label = match &result {
             Ok(()) => "ok",
             Err(error) if error.is_conflict() => "conflict",
             Err(_) => "error",
         };
-        self.context.metrics.machinery.status_writes.with_label_values(&[label]).inc();
+        self.context
+            .metrics
+            .machinery
+            .status_writes
+            .with_label_values(&[label])
+            .inc();
         result
     }
 
@@ -96,7 +109,9 @@ impl Peers {
         let writers = Arc::new(Semaphore::new(WRITERS));
         loop {
             let key = self.writes.next().await;
-            let Ok(permit) = writers.clone().acquire_owned().await else { return };
+            let Ok(permit) = writers.clone().acquire_owned().await else {
+                return;
+            };
             let (peers, triggers) = (self.clone(), triggers.clone());
             tokio::spawn(async move {
                 if let Err(error) = peers.write(&key).await {
@@ -119,28 +134,51 @@ impl Peers {
             let mut newest: HashMap<(String, String), u64> = HashMap::new();
             for peer in self.context.stores.peers.list() {
                 let key = key(&peer);
-                let Some(heard) = self.context.reports.get(&key, &peer.uid().unwrap_or_default()) else { continue };
-                let last = newest.entry((key.namespace, peer.spec.network_ref.name.clone())).or_default();
+                let Some(heard) = self
+                    .context
+                    .reports
+                    .get(&key, &peer.uid().unwrap_or_default())
+                else {
+                    continue;
+                };
+                let last = newest
+                    .entry((key.namespace, peer.spec.network_ref.name.clone()))
+                    .or_default();
                 *last = heard.time.max(*last);
             }
             for ((namespace, network), time) in newest {
-                self.context.metrics.peers.last_report.with_label_values(&[&namespace, &network]).set(time as f64);
+                self.context
+                    .metrics
+                    .peers
+                    .last_report
+                    .with_label_values(&[&namespace, &network])
+                    .set(time as f64);
             }
         }
     }
 }
 
 fn key(peer: &Peer) -> PeerKey {
-    PeerKey { namespace: peer.namespace().unwrap_or_default(), name: peer.name_any() }
+    PeerKey {
+        namespace: peer.namespace().unwrap_or_default(),
+        name: peer.name_any(),
+    }
 }
 
 /// Runs the controller and its feeds until told to stop.
 pub async fn run(context: Context, term: Term, stop: CancellationToken) {
     let (triggers, queue) = controller::queue();
     let feeds = Feeds::new(&stop);
-    let writes = Writes::new(context.config.status_write_qps, context.metrics.machinery.status_write_queue.clone());
+    let writes = Writes::new(
+        context.config.status_write_qps,
+        context.metrics.machinery.status_write_queue.clone(),
+    );
     let (stores, metrics) = (context.stores.clone(), context.metrics.machinery.clone());
-    let peers = Peers { context, term, writes };
+    let peers = Peers {
+        context,
+        term,
+        writes,
+    };
     feeds.spawn(peers.clone().write_all(triggers.clone()));
     feeds.spawn(peers.clone().show());
     feed_all(&peers.context, &feeds, &triggers);
@@ -162,12 +200,42 @@ fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<Peer>) {
         }
         itself(change)
     };
-    feeds.spawn(feed(stores.peers.changes(), triggers.clone(), PAUSE, changed, all.clone()));
+    feeds.spawn(feed(
+        stores.peers.changes(),
+        triggers.clone(),
+        PAUSE,
+        changed,
+        all.clone(),
+    ));
     let reported = |key: PeerKey| Trigger::Some(vec![reference(&key.namespace, &key.name)]);
-    feeds.spawn(feed(context.reports.news(), triggers.clone(), PAUSE, reported, all.clone()));
-    feeds.spawn(feed(stores.pods.changes(), triggers.clone(), PAUSE, of_pod(stores.peers.clone()), all.clone()));
-    feeds.spawn(feed(stores.networks.changes(), triggers.clone(), PAUSE, of_network(stores.peers.clone()), all.clone()));
-    feeds.spawn(feed(stores.codes.changes(), triggers.clone(), PAUSE, of_code, all));
+    feeds.spawn(feed(
+        context.reports.news(),
+        triggers.clone(),
+        PAUSE,
+        reported,
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        stores.pods.changes(),
+        triggers.clone(),
+        PAUSE,
+        of_pod(stores.peers.clone()),
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        stores.networks.changes(),
+        triggers.clone(),
+        PAUSE,
+        of_network(stores.peers.clone()),
+        all.clone(),
+    ));
+    feeds.spawn(feed(
+        stores.codes.changes(),
+        triggers.clone(),
+        PAUSE,
+        of_code,
+        all,
+    ));
 }
 
 /// The Peers of a pod that has ended.
@@ -179,8 +247,20 @@ fn of_pod(peers: Watched<Peer>) -> impl Fn(Change<Pod>) -> Trigger<Peer> + Send 
             Change::Relisted => return Trigger::All,
         };
         let uid = pod.uid();
-        let is_its = |peer: &Arc<Peer>| peer.spec.pod_ref.as_ref().is_some_and(|reference| Some(&reference.uid) == uid.as_ref());
-        Trigger::Some(peers.list().iter().filter(|peer| is_its(peer)).map(|peer| ObjectRef::from_obj(&**peer)).collect())
+        let is_its = |peer: &Arc<Peer>| {
+            peer.spec
+                .pod_ref
+                .as_ref()
+                .is_some_and(|reference| Some(&reference.uid) == uid.as_ref())
+        };
+        Trigger::Some(
+            peers
+                .list()
+                .iter()
+                .filter(|peer| is_its(peer))
+                .map(|peer| ObjectRef::from_obj(&**peer))
+                .collect(),
+        )
     }
 }
 
@@ -188,13 +268,19 @@ fn of_pod(peers: Watched<Peer>) -> impl Fn(Change<Pod>) -> Trigger<Peer> + Send 
 fn of_network(peers: Watched<Peer>) -> impl Fn(Change<PeerNetwork>) -> Trigger<Peer> + Send {
     move |change| {
         let network = match change {
-            Change::Applied(network) if network.metadata.deletion_timestamp.is_none() => return Trigger::Nothing,
+            Change::Applied(network) if network.metadata.deletion_timestamp.is_none() => {
+                return Trigger::Nothing;
+            }
             Change::Applied(network) | Change::Deleted(network) => network,
             Change::Relisted => return Trigger::All,
         };
         let mut due = peers.list_in(&network.namespace().unwrap_or_default());
         due.retain(|peer| peer.spec.network_ref.name == network.name_any());
-        Trigger::Some(due.iter().map(|peer| ObjectRef::from_obj(&**peer)).collect())
+        Trigger::Some(
+            due.iter()
+                .map(|peer| ObjectRef::from_obj(&**peer))
+                .collect(),
+        )
     }
 }
 
@@ -202,10 +288,18 @@ fn of_network(peers: Watched<Peer>) -> impl Fn(Change<PeerNetwork>) -> Trigger<P
 fn of_code(change: Change<PairingCode>) -> Trigger<Peer> {
     match change {
         Change::Applied(code) => {
-            let slots = code.status.as_ref().map(|status| status.codes.as_slice()).unwrap_or_default();
+            let slots = code
+                .status
+                .as_ref()
+                .map(|status| status.codes.as_slice())
+                .unwrap_or_default();
             let users = slots.iter().filter_map(|slot| slot.peer_ref.as_ref());
             let namespace = code.namespace().unwrap_or_default();
-            Trigger::Some(users.map(|user| reference(&namespace, &user.name)).collect())
+            Trigger::Some(
+                users
+                    .map(|user| reference(&namespace, &user.name))
+                    .collect(),
+            )
         }
         Change::Deleted(_) => Trigger::Nothing,
         Change::Relisted => Trigger::All,

@@ -65,11 +65,20 @@ pub async fn run(client: Client, config: Config) -> Result<(), RunError> {
     }
     let context = context(client, config, &shutdown, health, metrics);
     let token = shutdown.token();
-    shutdown.spawn(http::serve(http, context.metrics.clone(), context.health.clone(), token.clone()));
+    shutdown.spawn(http::serve(
+        http,
+        context.metrics.clone(),
+        context.health.clone(),
+        token.clone(),
+    ));
     start_watching(&context, &shutdown);
     start_serving(&context, &shutdown, api, webhook);
     let campaigning = CancellationToken::new();
-    let campaign = Campaign::new(context.client.clone(), &context.config, context.leadership.clone());
+    let campaign = Campaign::new(
+        context.client.clone(),
+        &context.config,
+        context.leadership.clone(),
+    );
     shutdown.spawn(campaign.run(campaigning.clone()));
     shutdown.spawn(async move {
         lead(context, token).await;
@@ -80,10 +89,22 @@ pub async fn run(client: Client, config: Config) -> Result<(), RunError> {
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { what, address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen {
+            what,
+            address,
+            source,
+        })
 }
 
-fn context(client: Client, config: Config, shutdown: &Shutdown, health: Health, metrics: Metrics) -> Context {
+fn context(
+    client: Client,
+    config: Config,
+    shutdown: &Shutdown,
+    health: Health,
+    metrics: Metrics,
+) -> Context {
     Context {
         stores: watches::start(&client, &config, shutdown),
         events: Events::new(client.clone(), &config.pod_name),
@@ -101,7 +122,11 @@ fn context(client: Client, config: Config, shutdown: &Shutdown, health: Health, 
 }
 
 fn start_watching(context: &Context, shutdown: &Shutdown) {
-    let (stores, keys, health) = (context.stores.clone(), context.keys.clone(), context.health.clone());
+    let (stores, keys, health) = (
+        context.stores.clone(),
+        context.keys.clone(),
+        context.health.clone(),
+    );
     shutdown.spawn_until(async move {
         stores.ready().await;
         health.set("stores", true);
@@ -113,11 +138,26 @@ fn start_watching(context: &Context, shutdown: &Shutdown) {
     shutdown.spawn_until(network::forget(context.clone()));
 }
 
-fn start_serving(context: &Context, shutdown: &Shutdown, listener: TcpListener, webhook: TcpListener) {
+fn start_serving(
+    context: &Context,
+    shutdown: &Shutdown,
+    listener: TcpListener,
+    webhook: TcpListener,
+) {
     let certificates = Certificates::default();
     shutdown.spawn_until(certificates.clone().keep(context.clone()));
-    shutdown.spawn(admission::serve(webhook, context.clone(), certificates.clone(), shutdown.token()));
-    shutdown.spawn(api::serve(listener, context.clone(), certificates, shutdown.token()));
+    shutdown.spawn(admission::serve(
+        webhook,
+        context.clone(),
+        certificates.clone(),
+        shutdown.token(),
+    ));
+    shutdown.spawn(api::serve(
+        listener,
+        context.clone(),
+        certificates,
+        shutdown.token(),
+    ));
 }
 
 /// Runs the controllers whenever this replica leads.

@@ -30,7 +30,8 @@ impl Shutdown {
     /// Runs a task that may be dropped at any point.
     pub fn spawn_until(&self, task: impl Future<Output = ()> + Send + 'static) {
         let token = self.token();
-        self.tasks.spawn(async move { token.run_until_cancelled_owned(task).await });
+        self.tasks
+            .spawn(async move { token.run_until_cancelled_owned(task).await });
     }
 
     /// Begins the end.
@@ -43,7 +44,10 @@ impl Shutdown {
     /// # Errors
     /// When signals cannot be listened to.
     pub async fn finished(self) -> std::io::Result<()> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -51,7 +55,10 @@ impl Shutdown {
         }
         self.begin();
         self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
         }
         Ok(())

@@ -7,7 +7,9 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
-        core::v1::{ConfigMap, Container, Namespace, Pod, PodCondition, Service, ServiceAccount, Volume},
+        core::v1::{
+            ConfigMap, Container, Namespace, Pod, PodCondition, Service, ServiceAccount, Volume,
+        },
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
@@ -34,8 +36,13 @@ use crate::{
 /// Opens all watches; they run until shutdown.
 #[must_use]
 pub fn start(client: &Client, config: &Config, shutdown: &Shutdown) -> Stores {
-    let open = Opener { client, namespaces: &config.watch_namespaces, shutdown };
-    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
+    let open = Opener {
+        client,
+        namespaces: &config.watch_namespaces,
+        shutdown,
+    };
+    let ours =
+        watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
     let children = Children::default();
     open.metadata::<StatefulSet>(&children, Kind::StatefulSet, &ours);
     open.metadata::<Service>(&children, Kind::Service, &ours);
@@ -70,7 +77,10 @@ impl Opener<'_> {
         if self.namespaces.is_empty() {
             return vec![Api::all(self.client.clone())];
         }
-        self.namespaces.iter().map(|namespace| Api::namespaced(self.client.clone(), namespace)).collect()
+        self.namespaces
+            .iter()
+            .map(|namespace| Api::namespaced(self.client.clone(), namespace))
+            .collect()
     }
 
     fn namespaced<K>(&self, config: &watcher::Config, trim: fn(&mut K)) -> Watched<K>
@@ -98,7 +108,10 @@ impl Opener<'_> {
         let watched = Watched::new(writers.iter().map(Writer::as_reader).collect());
         for (api, writer) in apis.into_iter().zip(writers) {
             let events = watcher(api, config.clone()).default_backoff().modify(trim);
-            self.shutdown.spawn_until(reflect(reflector::reflector(writer, events), watched.clone()));
+            self.shutdown.spawn_until(reflect(
+                reflector::reflector(writer, events),
+                watched.clone(),
+            ));
         }
         watched
     }
@@ -110,14 +123,17 @@ impl Opener<'_> {
     {
         for (scope, api) in self.apis::<PartialObjectMeta<K>>().into_iter().enumerate() {
             let events = watcher(api, config.clone()).default_backoff();
-            self.shutdown.spawn_until(follow(events, children.clone(), kind, scope));
+            self.shutdown
+                .spawn_until(follow(events, children.clone(), kind, scope));
         }
     }
 }
 
 /// Passes changes on to the listeners once the store has them.
-async fn reflect<K>(events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send, watched: Watched<K>)
-where
+async fn reflect<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+    watched: Watched<K>,
+) where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
 {
     let mut events = std::pin::pin!(events);
@@ -148,7 +164,9 @@ async fn follow<K>(
             Ok(watcher::Event::Delete(object)) => children.deleted(kind, &object.metadata),
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(object)) => listed.push(object.metadata),
-            Ok(watcher::Event::InitDone) => children.listed(kind, scope, std::mem::take(&mut listed)),
+            Ok(watcher::Event::InitDone) => {
+                children.listed(kind, scope, std::mem::take(&mut listed))
+            }
             Err(error) => warn(&<K as Resource>::plural(&()), &error),
         }
     }
@@ -157,9 +175,9 @@ async fn follow<K>(
 /// A watch that breaks is opened again; a permission that is missing is not healed by that and is said loudly.
 fn warn(kind: &str, error: &watcher::Error) {
     let text = match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            errors::explain(error)
-        }
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => errors::explain(error),
         watcher::Error::WatchError(status) if status.code == 410 => return,
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => errors::chain(error),
     };
@@ -179,7 +197,9 @@ fn trim_namespace(namespace: &mut Namespace) {
 /// Keeps what decisions need: there may be ten thousands of pods.
 fn trim_pod(pod: &mut Pod) {
     forget_managers(pod);
-    pod.annotations_mut().retain(|key, _| key.starts_with(annotations::PREFIX) || key == "kubernetes.io/config.mirror");
+    pod.annotations_mut().retain(|key, _| {
+        key.starts_with(annotations::PREFIX) || key == "kubernetes.io/config.mirror"
+    });
     if let Some(spec) = pod.spec.take() {
         pod.spec = Some(k8s_openapi::api::core::v1::PodSpec {
             node_name: spec.node_name,
@@ -187,8 +207,12 @@ fn trim_pod(pod: &mut Pod) {
             host_network: spec.host_network,
             os: spec.os,
             containers: spec.containers.into_iter().map(name_only).collect(),
-            init_containers: spec.init_containers.map(|list| list.into_iter().map(name_only).collect()),
-            volumes: spec.volumes.map(|list| list.into_iter().map(volume_name_only).collect()),
+            init_containers: spec
+                .init_containers
+                .map(|list| list.into_iter().map(name_only).collect()),
+            volumes: spec
+                .volumes
+                .map(|list| list.into_iter().map(volume_name_only).collect()),
             ..Default::default()
         });
     }
@@ -197,18 +221,26 @@ fn trim_pod(pod: &mut Pod) {
             phase: status.phase,
             host_ips: status.host_ips,
             pod_ip: status.pod_ip,
-            conditions: status.conditions.map(|list| list.into_iter().filter(is_used).collect()),
+            conditions: status
+                .conditions
+                .map(|list| list.into_iter().filter(is_used).collect()),
             ..Default::default()
         });
     }
 }
 
 fn name_only(container: Container) -> Container {
-    Container { name: container.name, ..Container::default() }
+    Container {
+        name: container.name,
+        ..Container::default()
+    }
 }
 
 fn volume_name_only(volume: Volume) -> Volume {
-    Volume { name: volume.name, ..Volume::default() }
+    Volume {
+        name: volume.name,
+        ..Volume::default()
+    }
 }
 
 fn is_used(condition: &PodCondition) -> bool {

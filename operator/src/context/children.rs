@@ -70,7 +70,11 @@ pub struct Children {
 
 impl Default for Children {
     fn default() -> Self {
-        Self { known: Arc::default(), changes: broadcast::channel(CHANGES).0, listed: watch::Sender::new(0) }
+        Self {
+            known: Arc::default(),
+            changes: broadcast::channel(CHANGES).0,
+            listed: watch::Sender::new(0),
+        }
     }
 }
 
@@ -86,8 +90,11 @@ impl Children {
     #[must_use]
     pub fn of(&self, network_uid: &str) -> Vec<ChildKey> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keys: Vec<_> =
-            known.iter().filter(|(_, child)| child.network_uid == network_uid).map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<_> = known
+            .iter()
+            .filter(|(_, child)| child.network_uid == network_uid)
+            .map(|(key, _)| key.clone())
+            .collect();
         keys.sort();
         keys
     }
@@ -102,19 +109,33 @@ impl Children {
     pub async fn ready(&self, scopes: usize) {
         let mut listed = self.listed.subscribe();
         // The sender lives in self, so this cannot fail.
-        drop(listed.wait_for(|listed| *listed >= Kind::ALL.len() * scopes).await);
+        drop(
+            listed
+                .wait_for(|listed| *listed >= Kind::ALL.len() * scopes)
+                .await,
+        );
     }
 
     pub(crate) fn applied(&self, kind: Kind, scope: usize, meta: &ObjectMeta) {
-        let Some((key, child)) = read(kind, scope, meta) else { return };
+        let Some((key, child)) = read(kind, scope, meta) else {
+            return;
+        };
         let network_uid = child.network_uid.clone();
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key, child);
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, child);
         drop(self.changes.send(network_uid));
     }
 
     pub(crate) fn deleted(&self, kind: Kind, meta: &ObjectMeta) {
-        let Some((key, child)) = read(kind, 0, meta) else { return };
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let Some((key, child)) = read(kind, 0, meta) else {
+            return;
+        };
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key);
         drop(self.changes.send(child.network_uid));
     }
 
@@ -145,8 +166,19 @@ impl Children {
 
 fn read(kind: Kind, scope: usize, meta: &ObjectMeta) -> Option<(ChildKey, Child)> {
     let network_uid = meta.labels.as_ref()?.get(labels::NETWORK_UID)?.clone();
-    let key = ChildKey { kind, namespace: meta.namespace.clone()?, name: meta.name.clone()? };
-    Some((key, Child { scope, network_uid, version: meta.resource_version.clone()? }))
+    let key = ChildKey {
+        kind,
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+    };
+    Some((
+        key,
+        Child {
+            scope,
+            network_uid,
+            version: meta.resource_version.clone()?,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -160,13 +192,20 @@ mod tests {
             name: Some(name.to_owned()),
             namespace: Some("shop".to_owned()),
             resource_version: Some(version.to_owned()),
-            labels: Some(BTreeMap::from([(labels::NETWORK_UID.to_owned(), "uid".to_owned())])),
+            labels: Some(BTreeMap::from([(
+                labels::NETWORK_UID.to_owned(),
+                "uid".to_owned(),
+            )])),
             ..ObjectMeta::default()
         }
     }
 
     fn key(kind: Kind, name: &str) -> ChildKey {
-        ChildKey { kind, namespace: "shop".to_owned(), name: name.to_owned() }
+        ChildKey {
+            kind,
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     #[test]
@@ -177,7 +216,11 @@ mod tests {
         children.applied(Kind::ConfigMap, 0, &meta("c", "1"));
         let mut changes = children.changes();
         children.listed(Kind::Service, 0, vec![meta("d", "7")]);
-        let left = [key(Kind::ConfigMap, "c"), key(Kind::Service, "b"), key(Kind::Service, "d")];
+        let left = [
+            key(Kind::ConfigMap, "c"),
+            key(Kind::Service, "b"),
+            key(Kind::Service, "d"),
+        ];
         assert_eq!(children.of("uid"), left);
         assert_eq!(children.version(&left[2]).as_deref(), Some("7"));
         assert_eq!(changes.try_recv().unwrap(), "uid");

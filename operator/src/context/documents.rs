@@ -38,26 +38,40 @@ impl Documents {
     #[must_use]
     pub fn get(&self, network_uid: &str) -> Option<Arc<Published>> {
         let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(network_uid).and_then(|slot| slot.borrow().clone())
+        slots
+            .get(network_uid)
+            .and_then(|slot| slot.borrow().clone())
     }
 
     /// Publishes what was signed.
     pub fn publish(&self, network_uid: &str, published: Published) {
-        self.with(network_uid, |slot| slot.send_replace(Some(Arc::new(published))));
+        self.with(network_uid, |slot| {
+            slot.send_replace(Some(Arc::new(published)))
+        });
     }
 
     /// Forgets a network that is gone.
     pub fn remove(&self, network_uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(network_uid);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(network_uid);
     }
 
     /// Forgets all: somebody else leads now.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn with<T>(&self, network_uid: &str, then: impl FnOnce(&Slot) -> T) -> T {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        then(slots.entry(network_uid.to_owned()).or_insert_with(|| watch::Sender::new(None)))
+        then(
+            slots
+                .entry(network_uid.to_owned())
+                .or_insert_with(|| watch::Sender::new(None)),
+        )
     }
 }

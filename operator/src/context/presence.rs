@@ -29,7 +29,10 @@ impl Presence {
     /// Takes what a relay tells.
     pub fn record(&self, network_uid: &str, ordinal: u8, presence: RelayPresence) {
         let mut networks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        networks.entry(network_uid.to_owned()).or_default().insert(ordinal, presence);
+        networks
+            .entry(network_uid.to_owned())
+            .or_default()
+            .insert(ordinal, presence);
     }
 
     /// Ordinals of the relays that a peer was seen at since a time.
@@ -50,11 +53,17 @@ impl Presence {
 
     /// Forgets a network that is gone.
     pub fn remove(&self, network_uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(network_uid);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(network_uid);
     }
 
     /// Forgets all: somebody else leads now.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }

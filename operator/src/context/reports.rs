@@ -46,7 +46,10 @@ pub struct Reports {
 
 impl Default for Reports {
     fn default() -> Self {
-        Self { last: Arc::default(), news: broadcast::channel(NEWS).0 }
+        Self {
+            last: Arc::default(),
+            news: broadcast::channel(NEWS).0,
+        }
     }
 }
 
@@ -54,7 +57,10 @@ impl Reports {
     /// Takes a report of an authenticated peer. Only one that differs from the last makes news.
     pub fn record(&self, key: PeerKey, uid: &str, report: Report, now: UnixTime) {
         self.update(key, uid, |last| {
-            let changed = last.heard.as_ref().is_none_or(|heard| heard.report != report);
+            let changed = last
+                .heard
+                .as_ref()
+                .is_none_or(|heard| heard.report != report);
             last.heard = Some(Heard { report, time: now });
             changed
         });
@@ -62,7 +68,9 @@ impl Reports {
 
     /// Notes that a record was signed for a peer that asked for its first one.
     pub fn redeemed(&self, key: PeerKey, uid: &str) {
-        self.update(key, uid, |last| !std::mem::replace(&mut last.redeemed, true));
+        self.update(key, uid, |last| {
+            !std::mem::replace(&mut last.redeemed, true)
+        });
     }
 
     /// The last report of a peer.
@@ -76,7 +84,8 @@ impl Reports {
     #[must_use]
     pub fn has_redeemed(&self, key: &PeerKey, uid: &str) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.get(key).is_some_and(|last| last.uid == uid && last.redeemed)
+        last.get(key)
+            .is_some_and(|last| last.uid == uid && last.redeemed)
     }
 
     /// Tells of whom there is news.
@@ -87,12 +96,18 @@ impl Reports {
 
     /// Forgets a peer that is gone.
     pub fn remove(&self, key: &PeerKey) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 
     /// Forgets all: somebody else leads now.
     pub fn clear(&self) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn update(&self, key: PeerKey, uid: &str, change: impl FnOnce(&mut Last) -> bool) {
@@ -100,7 +115,10 @@ impl Reports {
             let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             let last = all.entry(key.clone()).or_default();
             if last.uid != uid {
-                *last = Last { uid: uid.to_owned(), ..Last::default() };
+                *last = Last {
+                    uid: uid.to_owned(),
+                    ..Last::default()
+                };
             }
             change(last)
         };

@@ -51,7 +51,11 @@ where
     K::DynamicType: std::hash::Hash + Eq,
 {
     fn clone(&self) -> Self {
-        Self { scopes: self.scopes.clone(), listed: self.listed.clone(), changes: self.changes.clone() }
+        Self {
+            scopes: self.scopes.clone(),
+            listed: self.listed.clone(),
+            changes: self.changes.clone(),
+        }
     }
 }
 
@@ -62,7 +66,11 @@ where
     /// Puts stores together; whoever fills them calls [`Watched::publish`].
     #[must_use]
     pub fn new(scopes: Vec<Store<K>>) -> Self {
-        Self { scopes: Arc::new(scopes), listed: Arc::default(), changes: broadcast::channel(CHANGES).0 }
+        Self {
+            scopes: Arc::new(scopes),
+            listed: Arc::default(),
+            changes: broadcast::channel(CHANGES).0,
+        }
     }
 
     /// A namespaced object.
@@ -89,7 +97,10 @@ where
     #[must_use]
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
         let inside = |object: &K| ResourceExt::namespace(object).as_deref() == Some(namespace);
-        self.scopes.iter().flat_map(|store| store.state_filter(inside)).collect()
+        self.scopes
+            .iter()
+            .flat_map(|store| store.state_filter(inside))
+            .collect()
     }
 
     /// Tells of changes from now on. A listener that lags must look at everything again.
@@ -164,12 +175,22 @@ mod tests {
     async fn everybody_who_waits_is_woken() {
         let mut writer = Writer::<Namespace>::default();
         let watched = Watched::new(vec![writer.as_reader()]);
-        let waiting: Vec<_> = (0..3).map(|_| tokio::spawn({ let watched = watched.clone(); async move { watched.ready().await } })).collect();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                tokio::spawn({
+                    let watched = watched.clone();
+                    async move { watched.ready().await }
+                })
+            })
+            .collect();
         tokio::task::yield_now().await;
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);
         for one in waiting {
-            tokio::time::timeout(std::time::Duration::from_secs(5), one).await.unwrap().unwrap();
+            tokio::time::timeout(std::time::Duration::from_secs(5), one)
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
 }

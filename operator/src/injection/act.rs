@@ -39,10 +39,26 @@ impl Told {
 /// Publishes the event.
 pub(super) async fn tell(context: &Context, told: &Told, pod: &Pod, missing: &Missing) {
     let about = responsible(pod);
-    if told.due(about.uid.as_deref().unwrap_or_default(), missing.reason, Instant::now()) {
-        let note = format!("pod {} has no Peerup sidecar: {}", pod.metadata.name.as_deref().unwrap_or_default(), missing.message);
-        tracing::info!(namespace = about.namespace, owner = about.name, reason = missing.reason, "not injected");
-        context.events.warning(&about, "Inject", missing.reason, &note).await;
+    if told.due(
+        about.uid.as_deref().unwrap_or_default(),
+        missing.reason,
+        Instant::now(),
+    ) {
+        let note = format!(
+            "pod {} has no Peerup sidecar: {}",
+            pod.metadata.name.as_deref().unwrap_or_default(),
+            missing.message
+        );
+        tracing::info!(
+            namespace = about.namespace,
+            owner = about.name,
+            reason = missing.reason,
+            "not injected"
+        );
+        context
+            .events
+            .warning(&about, "Inject", missing.reason, &note)
+            .await;
     }
 }
 

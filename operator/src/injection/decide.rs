@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::{api::core::v1::{ObjectReference, Pod}, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::core::v1::{ObjectReference, Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Resource as _, ResourceExt as _};
 use peerup_crds::{
     PeerNetwork,
@@ -42,19 +45,34 @@ pub struct Missing {
 
 /// Judges a pod as the store holds it.
 #[must_use]
-pub fn judge(pod: &Pod, home: &Home, networks: &[Arc<PeerNetwork>], operator_namespace: &str) -> Verdict {
+pub fn judge(
+    pod: &Pod,
+    home: &Home,
+    networks: &[Arc<PeerNetwork>],
+    operator_namespace: &str,
+) -> Verdict {
     if is_ending(pod) {
         return Verdict::Uninvolved;
     }
     if has_sidecar(pod) {
-        let network_uid = pod.labels().get(labels::NETWORK_UID).cloned().unwrap_or_default();
-        return Verdict::Injected { network_uid, template: template(pod) };
+        let network_uid = pod
+            .labels()
+            .get(labels::NETWORK_UID)
+            .cloned()
+            .unwrap_or_default();
+        return Verdict::Injected {
+            network_uid,
+            template: template(pod),
+        };
     }
     match select(&subject(pod), home, networks, operator_namespace) {
         Ok(network) => Verdict::Missing(Missing {
             network_uid: network.uid(),
             reason: "WebhookMissed",
-            message: format!("the pod was made before {} or while the webhook did not answer; restart it", crate::controller::title(network)),
+            message: format!(
+                "the pod was made before {} or while the webhook did not answer; restart it",
+                crate::controller::title(network)
+            ),
             counts: true,
         }),
         Err(reason) => refused(reason),
@@ -63,9 +81,15 @@ pub fn judge(pod: &Pod, home: &Home, networks: &[Arc<PeerNetwork>], operator_nam
 
 fn refused(reason: Reason) -> Verdict {
     let counts = match reason {
-        Reason::NotOptedIn | Reason::MirrorPod | Reason::AlreadyInjected => return Verdict::Uninvolved,
+        Reason::NotOptedIn | Reason::MirrorPod | Reason::AlreadyInjected => {
+            return Verdict::Uninvolved;
+        }
         // The author asked for what cannot be, or the network's owner does not want it: no mistake to be repaired.
-        Reason::SystemNamespace | Reason::HostNetwork | Reason::UnsupportedOS | Reason::InjectionDisabled | Reason::NotSelected => false,
+        Reason::SystemNamespace
+        | Reason::HostNetwork
+        | Reason::UnsupportedOS
+        | Reason::InjectionDisabled
+        | Reason::NotSelected => false,
         Reason::BadInjectLabel
         | Reason::BadNetworkName
         | Reason::NoNetwork
@@ -76,26 +100,39 @@ fn refused(reason: Reason) -> Verdict {
         | Reason::MalformedPod => true,
     };
     let message = reason.advice().unwrap_or_default().to_owned();
-    Verdict::Missing(Missing { network_uid: None, reason: reason.as_str(), message, counts })
+    Verdict::Missing(Missing {
+        network_uid: None,
+        reason: reason.as_str(),
+        message,
+        counts,
+    })
 }
 
 /// Terminal pods and those that are being deleted need nothing any more.
 #[must_use]
 pub fn is_ending(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Our container with its token volume; labels are output and prove nothing.
 fn has_sidecar(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let mut containers = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten());
     let mut volumes = spec.volumes.iter().flatten();
-    containers.any(|container| container.name == sidecar::CONTAINER) && volumes.any(|volume| volume.name == sidecar::TOKEN_VOLUME)
+    containers.any(|container| container.name == sidecar::CONTAINER)
+        && volumes.any(|volume| volume.name == sidecar::TOKEN_VOLUME)
 }
 
 fn template(pod: &Pod) -> Option<String> {
-    let status: serde_json::Value = serde_json::from_str(pod.annotations().get(annotations::STATUS)?).ok()?;
+    let status: serde_json::Value =
+        serde_json::from_str(pod.annotations().get(annotations::STATUS)?).ok()?;
     Some(status["template"].as_str()?.to_owned())
 }
 
@@ -106,17 +143,29 @@ fn subject(pod: &Pod) -> Subject {
         labels: map(pod.labels()),
         annotations: map(pod.annotations()),
         host_network: spec.and_then(|spec| spec.host_network) == Some(true),
-        windows: spec.and_then(|spec| spec.os.as_ref()).is_some_and(|os| os.name == "windows"),
+        windows: spec
+            .and_then(|spec| spec.os.as_ref())
+            .is_some_and(|os| os.name == "windows"),
     }
 }
 
 /// Whom to tell: the pod's controller, since a ReplicaSet's pods are looked at by nobody; else the pod.
 #[must_use]
 pub fn responsible(pod: &Pod) -> ObjectReference {
-    let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) else {
+    let Some(owner) = pod
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+    else {
         return pod.object_ref(&());
     };
-    let OwnerReference { api_version, kind, name, uid, .. } = owner.clone();
+    let OwnerReference {
+        api_version,
+        kind,
+        name,
+        uid,
+        ..
+    } = owner.clone();
     ObjectReference {
         api_version: Some(api_version),
         kind: Some(kind),
@@ -152,7 +201,10 @@ mod tests {
     }
 
     fn of(pod: &Pod) -> Verdict {
-        let home = Home { name: "shop".to_owned(), ..Home::default() };
+        let home = Home {
+            name: "shop".to_owned(),
+            ..Home::default()
+        };
         judge(pod, &home, &[network()], "peerup-system")
     }
 
@@ -169,12 +221,36 @@ mod tests {
         type Change = fn(&mut Value);
         let table: [(&str, Change, (&str, bool)); 8] = [
             ("missed", |_| {}, ("WebhookMissed", true)),
-            ("not asked", |pod| pod["metadata"]["labels"] = json!({}), ("uninvolved", false)),
-            ("done", |pod| pod["status"]["phase"] = json!("Succeeded"), ("uninvolved", false)),
-            ("going", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"), ("uninvolved", false)),
-            ("host", |pod| pod["spec"]["hostNetwork"] = json!(true), ("HostNetwork", false)),
-            ("wrong name", |pod| pod["metadata"]["annotations"] = json!({"peerup.dev/network": "nowhere"}), ("NetworkNotFound", true)),
-            ("only labelled", |pod| pod["metadata"]["labels"]["peerup.dev/injected"] = json!("true"), ("WebhookMissed", true)),
+            (
+                "not asked",
+                |pod| pod["metadata"]["labels"] = json!({}),
+                ("uninvolved", false),
+            ),
+            (
+                "done",
+                |pod| pod["status"]["phase"] = json!("Succeeded"),
+                ("uninvolved", false),
+            ),
+            (
+                "going",
+                |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
+                ("uninvolved", false),
+            ),
+            (
+                "host",
+                |pod| pod["spec"]["hostNetwork"] = json!(true),
+                ("HostNetwork", false),
+            ),
+            (
+                "wrong name",
+                |pod| pod["metadata"]["annotations"] = json!({"peerup.dev/network": "nowhere"}),
+                ("NetworkNotFound", true),
+            ),
+            (
+                "only labelled",
+                |pod| pod["metadata"]["labels"]["peerup.dev/injected"] = json!("true"),
+                ("WebhookMissed", true),
+            ),
             (
                 "only a container of our name",
                 |pod| pod["spec"]["initContainers"] = json!([{"name": "peerup"}]),
@@ -190,22 +266,32 @@ mod tests {
     fn an_injected_pod_names_its_network_and_template() {
         let pod = pod(|pod| {
             pod["metadata"]["labels"]["peerup.dev/network-uid"] = json!("u1");
-            pod["metadata"]["annotations"] = json!({"peerup.dev/status": r#"{"version":"0.1.0","template":"abcd"}"#});
+            pod["metadata"]["annotations"] =
+                json!({"peerup.dev/status": r#"{"version":"0.1.0","template":"abcd"}"#});
             pod["spec"]["initContainers"] = json!([{"name": "peerup"}]);
             pod["spec"]["volumes"] = json!([{"name": "peerup-token"}]);
         });
-        let expected = Verdict::Injected { network_uid: "u1".to_owned(), template: Some("abcd".to_owned()) };
+        let expected = Verdict::Injected {
+            network_uid: "u1".to_owned(),
+            template: Some("abcd".to_owned()),
+        };
         assert_eq!(of(&pod), expected);
     }
 
     #[test]
     fn the_controller_of_a_pod_is_told_and_a_lone_pod_itself() {
         let owned = pod(|pod| {
-            pod["metadata"]["ownerReferences"] =
-                json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r", "controller": true}]);
+            pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "r", "controller": true}]);
         });
         let told = responsible(&owned);
-        assert_eq!((told.kind.as_deref(), told.name.as_deref(), told.namespace.as_deref()), (Some("ReplicaSet"), Some("web-1"), Some("shop")));
+        assert_eq!(
+            (
+                told.kind.as_deref(),
+                told.name.as_deref(),
+                told.namespace.as_deref()
+            ),
+            (Some("ReplicaSet"), Some("web-1"), Some("shop"))
+        );
         assert_eq!(responsible(&pod(|_| {})).kind.as_deref(), Some("Pod"));
     }
 }

@@ -51,7 +51,12 @@ pub(super) async fn act(
     }
 }
 
-async fn keep_running(context: &Context, applied: &Applied, network: &PeerNetwork, keep: Keep) -> Result<Action, ReconcileError> {
+async fn keep_running(
+    context: &Context,
+    applied: &Applied,
+    network: &PeerNetwork,
+    keep: Keep,
+) -> Result<Action, ReconcileError> {
     let client = &context.client;
     if keep.add_finalizer {
         set_finalizer(client, network, true).await?;
@@ -70,42 +75,74 @@ async fn keep_running(context: &Context, applied: &Applied, network: &PeerNetwor
         delete_child(client, child).await?;
     }
     if let Some(status) = keep.status {
-        let object = PeerNetwork { status: Some(status), ..network.clone() };
-        let networks = Api::<PeerNetwork>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
-        let replaced = networks.replace_status(&network.name_any(), &PostParams::default(), &object).await;
+        let object = PeerNetwork {
+            status: Some(status),
+            ..network.clone()
+        };
+        let networks = Api::<PeerNetwork>::namespaced(
+            client.clone(),
+            &network.namespace().unwrap_or_default(),
+        );
+        let replaced = networks
+            .replace_status(&network.name_any(), &PostParams::default(), &object)
+            .await;
         replaced.map_err(ReconcileError::at("write the PeerNetwork's status"))?;
     }
     if let Some(event) = keep.event {
         let about = network.object_ref(&());
         if event.warning {
-            context.events.warning(&about, "Reconcile", &event.reason, &event.note).await;
+            context
+                .events
+                .warning(&about, "Reconcile", &event.reason, &event.note)
+                .await;
         } else {
-            context.events.normal(&about, "Reconcile", &event.reason, &event.note).await;
+            context
+                .events
+                .normal(&about, "Reconcile", &event.reason, &event.note)
+                .await;
         }
     }
     if let Some(published) = keep.publish {
-        context.documents.publish(&network.uid().unwrap_or_default(), published);
+        context
+            .documents
+            .publish(&network.uid().unwrap_or_default(), published);
     }
     Ok(Action::requeue(Duration::from_secs(keep.again_seconds)))
 }
 
 /// Adds or removes our finalizer, if nobody changed the object meanwhile.
-async fn set_finalizer(client: &Client, network: &PeerNetwork, present: bool) -> Result<(), ReconcileError> {
+async fn set_finalizer(
+    client: &Client,
+    network: &PeerNetwork,
+    present: bool,
+) -> Result<(), ReconcileError> {
     let mut finalizers = network.finalizers().to_vec();
     finalizers.retain(|name| name != names::finalizers::NETWORK);
     if present {
         finalizers.push(names::finalizers::NETWORK.to_owned());
     }
     let patch = serde_json::json!({"metadata": {"resourceVersion": network.resource_version(), "finalizers": finalizers}});
-    let networks = Api::<PeerNetwork>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
-    let patched = networks.patch(&network.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-    patched.map(drop).or_else(unless_gone).map_err(ReconcileError::at("change the PeerNetwork's finalizers"))
+    let networks =
+        Api::<PeerNetwork>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
+    let patched = networks
+        .patch(
+            &network.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await;
+    patched
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(ReconcileError::at("change the PeerNetwork's finalizers"))
 }
 
 /// Draws the network's key and keeps it in a Secret. A Secret that exists already wins.
 async fn make_key(context: &Context, network: &PeerNetwork) -> Result<(), ReconcileError> {
     let mut bytes = [0; 32];
-    SysRng.try_fill_bytes(&mut bytes).map_err(|error| ReconcileError::Other(format!("no randomness: {error}")))?;
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|error| ReconcileError::Other(format!("no randomness: {error}")))?;
     let seed = NetworkSeed::new(bytes);
     let uid = network.uid().unwrap_or_default();
     let metadata = serde_json::json!({
@@ -114,30 +151,54 @@ async fn make_key(context: &Context, network: &PeerNetwork) -> Result<(), Reconc
         "annotations": {names::annotations::NETWORK: crate::controller::title(network)},
     });
     let secret = Secret {
-        metadata: serde_json::from_value(metadata).map_err(|error| ReconcileError::Other(error.to_string()))?,
+        metadata: serde_json::from_value(metadata)
+            .map_err(|error| ReconcileError::Other(error.to_string()))?,
         type_: Some(names::secrets::NETWORK_KEY_TYPE.to_owned()),
-        data: Some([(names::secrets::NETWORK_KEY.to_owned(), ByteString(seed.expose().to_vec()))].into()),
+        data: Some(
+            [(
+                names::secrets::NETWORK_KEY.to_owned(),
+                ByteString(seed.expose().to_vec()),
+            )]
+            .into(),
+        ),
         ..Secret::default()
     };
-    let secrets = Api::<Secret>::namespaced(context.client.clone(), &context.config.operator_namespace);
+    let secrets =
+        Api::<Secret>::namespaced(context.client.clone(), &context.config.operator_namespace);
     match secrets.create(&PostParams::default(), &secret).await {
         Ok(_) => {
-            tracing::info!(network = crate::controller::title(network), "network key made");
+            tracing::info!(
+                network = crate::controller::title(network),
+                "network key made"
+            );
             context.keys.insert(&uid, NetworkKey::new(seed));
             Ok(())
         }
         // The watch has not shown it yet; it will.
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            Err(ReconcileError::Other("the network's key exists and has not been read yet".to_owned()))
-        }
-        Err(error) => Err(ReconcileError::Api { step: "keep the network's key", source: error }),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(ReconcileError::Other(
+            "the network's key exists and has not been read yet".to_owned(),
+        )),
+        Err(error) => Err(ReconcileError::Api {
+            step: "keep the network's key",
+            source: error,
+        }),
     }
 }
 
 /// The operator may not read Secrets there, so this one is written from time to time.
-async fn apply_relay_keys(client: &Client, applied: &Applied, network: &PeerNetwork, keys: RelayKeys) -> Result<(), ReconcileError> {
+async fn apply_relay_keys(
+    client: &Client,
+    applied: &Applied,
+    network: &PeerNetwork,
+    keys: RelayKeys,
+) -> Result<(), ReconcileError> {
     let uid = network.uid().unwrap_or_default();
-    let last = applied.relay_keys.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).copied();
+    let last = applied
+        .relay_keys
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&uid)
+        .copied();
     if last.is_some_and(|last| last.elapsed() < Duration::from_secs(RESIGN_SECONDS)) {
         return Ok(());
     }
@@ -147,45 +208,88 @@ async fn apply_relay_keys(client: &Client, applied: &Applied, network: &PeerNetw
             .map_err(|error| ReconcileError::Other(error.to_string()))?;
     }
     let name = names::relay_keys(&network.name_any());
-    let secrets = Api::<Secret>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
-    let patched = secrets.patch(&name, &PatchParams::apply(managers::OPERATOR).force(), &Patch::Apply(&body)).await;
+    let secrets =
+        Api::<Secret>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
+    let patched = secrets
+        .patch(
+            &name,
+            &PatchParams::apply(managers::OPERATOR).force(),
+            &Patch::Apply(&body),
+        )
+        .await;
     patched.map_err(ReconcileError::at("apply the Secret with the relays' keys"))?;
-    applied.relay_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Instant::now());
+    applied
+        .relay_keys
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(uid, Instant::now());
     Ok(())
 }
 
-async fn apply(context: &Context, applied: &Applied, object: Desired) -> Result<(), ReconcileError> {
+async fn apply(
+    context: &Context,
+    applied: &Applied,
+    object: Desired,
+) -> Result<(), ReconcileError> {
     let mut hasher = DefaultHasher::new();
     object.body.to_string().hash(&mut hasher);
     let wanted = hasher.finish();
     let current = context.stores.children.version(&object.key);
-    let known = applied.objects.lock().unwrap_or_else(PoisonError::into_inner).get(&object.key).cloned();
+    let known = applied
+        .objects
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&object.key)
+        .cloned();
     if let (Some((hash, version)), Some(current)) = (&known, &current)
         && *hash == wanted
         && version == current
     {
         return Ok(());
     }
-    let ChildKey { kind, namespace, name } = &object.key;
+    let ChildKey {
+        kind,
+        namespace,
+        name,
+    } = &object.key;
     let patched = api(&context.client, *kind, namespace)
-        .patch(name, &PatchParams::apply(managers::OPERATOR).force(), &Patch::Apply(&object.body))
+        .patch(
+            name,
+            &PatchParams::apply(managers::OPERATOR).force(),
+            &Patch::Apply(&object.body),
+        )
         .await;
     let patched = match patched {
         Ok(patched) => patched,
         Err(source) => return Err(refused(&object.key, source)),
     };
     let version = patched.resource_version().unwrap_or_default();
-    applied.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(object.key, (wanted, version));
+    applied
+        .objects
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(object.key, (wanted, version));
     Ok(())
 }
 
 fn refused(key: &ChildKey, source: kube::Error) -> ReconcileError {
-    ReconcileError::Other(format!("apply {} {}/{}: {}", api_of(key.kind).1, key.namespace, key.name, crate::errors::explain(&source)))
+    ReconcileError::Other(format!(
+        "apply {} {}/{}: {}",
+        api_of(key.kind).1,
+        key.namespace,
+        key.name,
+        crate::errors::explain(&source)
+    ))
 }
 
 async fn delete_child(client: &Client, child: &ChildKey) -> Result<(), ReconcileError> {
-    let deleted = api(client, child.kind, &child.namespace).delete(&child.name, &DeleteParams::default()).await;
-    deleted.map(drop).or_else(unless_gone).map_err(|source| refused(child, source))
+    let deleted = api(client, child.kind, &child.namespace)
+        .delete(&child.name, &DeleteParams::default())
+        .await;
+    deleted
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(|source| refused(child, source))
 }
 
 fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
@@ -197,20 +301,37 @@ fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
 
 /// That something to be removed is not there is no error.
 pub(crate) fn unless_gone(error: kube::Error) -> Result<(), kube::Error> {
-    if matches!(&error, kube::Error::Api(status) if status.code == 404) { Ok(()) } else { Err(error) }
+    if matches!(&error, kube::Error::Api(status) if status.code == 404) {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
-async fn clear(context: &Context, network: &PeerNetwork, remove: Remove) -> Result<Action, ReconcileError> {
+async fn clear(
+    context: &Context,
+    network: &PeerNetwork,
+    remove: Remove,
+) -> Result<Action, ReconcileError> {
     let client = &context.client;
     let namespace = network.namespace().unwrap_or_default();
-    let (peers, codes) = (Api::<Peer>::namespaced(client.clone(), &namespace), Api::<PairingCode>::namespaced(client.clone(), &namespace));
+    let (peers, codes) = (
+        Api::<Peer>::namespaced(client.clone(), &namespace),
+        Api::<PairingCode>::namespaced(client.clone(), &namespace),
+    );
     for name in &remove.codes {
         let deleted = codes.delete(name, &DeleteParams::default()).await;
-        deleted.map(drop).or_else(unless_gone).map_err(ReconcileError::at("delete the network's PairingCodes"))?;
+        deleted
+            .map(drop)
+            .or_else(unless_gone)
+            .map_err(ReconcileError::at("delete the network's PairingCodes"))?;
     }
     for name in &remove.peers {
         let deleted = peers.delete(name, &DeleteParams::default()).await;
-        deleted.map(drop).or_else(unless_gone).map_err(ReconcileError::at("delete the network's Peers"))?;
+        deleted
+            .map(drop)
+            .or_else(unless_gone)
+            .map_err(ReconcileError::at("delete the network's Peers"))?;
     }
     for child in &remove.children {
         delete_child(client, child).await?;
@@ -218,11 +339,17 @@ async fn clear(context: &Context, network: &PeerNetwork, remove: Remove) -> Resu
     if let Some(key) = &remove.key {
         let secrets = Api::<Secret>::namespaced(client.clone(), &context.config.operator_namespace);
         let deleted = secrets.delete(key, &DeleteParams::default()).await;
-        deleted.map(drop).or_else(unless_gone).map_err(ReconcileError::at("delete the network's key"))?;
+        deleted
+            .map(drop)
+            .or_else(unless_gone)
+            .map_err(ReconcileError::at("delete the network's key"))?;
     }
     if remove.finished {
         set_finalizer(client, network, false).await?;
-        tracing::info!(network = crate::controller::title(network), "network removed");
+        tracing::info!(
+            network = crate::controller::title(network),
+            "network removed"
+        );
         return Ok(Action::await_change());
     }
     // Peers and codes tell when they are gone; this is for the case that nobody does.

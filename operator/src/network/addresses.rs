@@ -40,12 +40,21 @@ pub(crate) const STUN_ALTERNATE: &str = "stun-alternate";
 /// The DNS name of a relay's pod.
 #[must_use]
 pub fn inside_host(namespace: &str, network: &str, ordinal: u8, cluster_domain: &str) -> String {
-    let (pod, headless) = (names::relay_replica(network, ordinal), names::relay_headless(network));
+    let (pod, headless) = (
+        names::relay_replica(network, ordinal),
+        names::relay_headless(network),
+    );
     format!("{pod}.{headless}.{namespace}.svc.{cluster_domain}")
 }
 
 /// All addresses of a relay: inside ones first; the advertised outside ones, else those that the cluster shows.
-pub(crate) fn all(network: &PeerNetwork, ordinal: u8, domain: &str, service: Option<&Service>, pod: Option<&Pod>) -> Vec<Multiaddr> {
+pub(crate) fn all(
+    network: &PeerNetwork,
+    ordinal: u8,
+    domain: &str,
+    service: Option<&Service>,
+    pod: Option<&Pod>,
+) -> Vec<Multiaddr> {
     let namespace = network.namespace().unwrap_or_default();
     let inside = Ports {
         tcp: Some(names::ports::PEER),
@@ -53,10 +62,25 @@ pub(crate) fn all(network: &PeerNetwork, ordinal: u8, domain: &str, service: Opt
         stun: Some(names::ports::STUN),
         stun_alternate: Some(names::ports::STUN_ALTERNATE),
     };
-    let mut all = at(&format!("dns4/{}", inside_host(&namespace, &network.name_any(), ordinal, domain)), inside);
+    let mut all = at(
+        &format!(
+            "dns4/{}",
+            inside_host(&namespace, &network.name_any(), ordinal, domain)
+        ),
+        inside,
+    );
     let managed = &network.spec.relay.managed;
-    match managed.advertise_addresses.iter().find(|advertised| advertised.ordinal == ordinal) {
-        Some(advertised) => all.extend(advertised.addresses.iter().filter_map(|text| text.parse().ok())),
+    match managed
+        .advertise_addresses
+        .iter()
+        .find(|advertised| advertised.ordinal == ordinal)
+    {
+        Some(advertised) => all.extend(
+            advertised
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse().ok()),
+        ),
         None => all.extend(shown(managed.service.type_, service, pod)),
     }
     all.truncate(MAX);
@@ -65,21 +89,41 @@ pub(crate) fn all(network: &PeerNetwork, ordinal: u8, domain: &str, service: Opt
 
 /// What the cluster shows of a relay's outside.
 fn shown(type_: ServiceType, service: Option<&Service>, pod: Option<&Pod>) -> Vec<Multiaddr> {
-    let Some(service) = service else { return Vec::new() };
+    let Some(service) = service else {
+        return Vec::new();
+    };
     match type_ {
         ServiceType::ClusterIP => Vec::new(),
         ServiceType::NodePort => {
             let host_ips = pod.and_then(|pod| pod.status.as_ref()?.host_ips.as_ref());
-            let hosts = host_ips.into_iter().flatten().filter_map(|host| ip_host(&host.ip));
-            hosts.flat_map(|host| at(&host, ports(service, |port| port.node_port))).collect()
+            let hosts = host_ips
+                .into_iter()
+                .flatten()
+                .filter_map(|host| ip_host(&host.ip));
+            hosts
+                .flat_map(|host| at(&host, ports(service, |port| port.node_port)))
+                .collect()
         }
         ServiceType::LoadBalancer => {
-            let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-            let hosts = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten().filter_map(|ingress| {
-                let name = ingress.hostname.as_ref().filter(|name| !name.is_empty());
-                ingress.ip.as_deref().and_then(ip_host).or_else(|| name.map(|name| format!("dns4/{name}")))
-            });
-            hosts.flat_map(|host| at(&host, ports(service, |port| Some(port.port)))).collect()
+            let balancer = service
+                .status
+                .as_ref()
+                .and_then(|status| status.load_balancer.as_ref());
+            let hosts = balancer
+                .and_then(|balancer| balancer.ingress.as_ref())
+                .into_iter()
+                .flatten()
+                .filter_map(|ingress| {
+                    let name = ingress.hostname.as_ref().filter(|name| !name.is_empty());
+                    ingress
+                        .ip
+                        .as_deref()
+                        .and_then(ip_host)
+                        .or_else(|| name.map(|name| format!("dns4/{name}")))
+                });
+            hosts
+                .flat_map(|host| at(&host, ports(service, |port| Some(port.port))))
+                .collect()
         }
     }
 }
@@ -91,13 +135,23 @@ fn ip_host(text: &str) -> Option<String> {
     }
 }
 
-fn ports(service: &Service, number: impl Fn(&k8s_openapi::api::core::v1::ServicePort) -> Option<i32>) -> Ports {
+fn ports(
+    service: &Service,
+    number: impl Fn(&k8s_openapi::api::core::v1::ServicePort) -> Option<i32>,
+) -> Ports {
     let list = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     let named = |name: &str| {
-        let port = list?.iter().find(|port| port.name.as_deref() == Some(name))?;
+        let port = list?
+            .iter()
+            .find(|port| port.name.as_deref() == Some(name))?;
         u16::try_from(number(port)?).ok().filter(|port| *port > 0)
     };
-    Ports { tcp: named(TCP), quic: named(QUIC), stun: named(STUN), stun_alternate: named(STUN_ALTERNATE) }
+    Ports {
+        tcp: named(TCP),
+        quic: named(QUIC),
+        stun: named(STUN),
+        stun_alternate: named(STUN_ALTERNATE),
+    }
 }
 
 /// QUIC first, since it is the better one; a plain UDP address is STUN, primary before alternate.
@@ -106,9 +160,15 @@ fn at(host: &str, ports: Ports) -> Vec<Multiaddr> {
         ports.quic.map(|port| format!("/{host}/udp/{port}/quic-v1")),
         ports.tcp.map(|port| format!("/{host}/tcp/{port}")),
         ports.stun.map(|port| format!("/{host}/udp/{port}")),
-        ports.stun_alternate.map(|port| format!("/{host}/udp/{port}")),
+        ports
+            .stun_alternate
+            .map(|port| format!("/{host}/udp/{port}")),
     ];
-    texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
+    texts
+        .into_iter()
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 /// The addresses of a relay, as its network's status lists them, that are of use on one side.
@@ -119,7 +179,9 @@ pub fn of_side(addresses: &[String], inside_host: &str, side: Side) -> Vec<Multi
         Side::Inside => true,
         Side::Outside => false,
     };
-    let texts = addresses.iter().filter(|text| text.starts_with(&inside) == wanted);
+    let texts = addresses
+        .iter()
+        .filter(|text| text.starts_with(&inside) == wanted);
     texts.filter_map(|text| text.parse().ok()).collect()
 }
 
@@ -127,7 +189,11 @@ pub fn of_side(addresses: &[String], inside_host: &str, side: Side) -> Vec<Multi
 #[must_use]
 pub fn responders(network: &PeerNetwork, cluster_domain: &str, side: Side) -> Vec<Responder> {
     let namespace = network.namespace().unwrap_or_default();
-    let relays = network.status.as_ref().map(|status| status.relays.as_slice()).unwrap_or_default();
+    let relays = network
+        .status
+        .as_ref()
+        .map(|status| status.relays.as_slice())
+        .unwrap_or_default();
     let mut all = Vec::new();
     for (ordinal, relay) in (0..).zip(relays) {
         let host = inside_host(&namespace, &network.name_any(), ordinal, cluster_domain);
@@ -152,8 +218,12 @@ pub(crate) fn problem(text: &str) -> Option<String> {
     match text.parse::<Multiaddr>() {
         Ok(address) if is_dialable(&address) => None,
         Ok(_) if text.split('/').count() == 5 && text.split('/').nth(3) == Some("udp") => None,
-        Ok(_) => Some(format!("advertised address {text} must be a host with tcp, quic-v1, or udp for STUN")),
-        Err(_) => Some(format!("advertised address {text} must be a multiaddr such as /dns4/relay.example.com/tcp/4001")),
+        Ok(_) => Some(format!(
+            "advertised address {text} must be a host with tcp, quic-v1, or udp for STUN"
+        )),
+        Err(_) => Some(format!(
+            "advertised address {text} must be a multiaddr such as /dns4/relay.example.com/tcp/4001"
+        )),
     }
 }
 
@@ -181,14 +251,21 @@ mod tests {
     }
 
     fn pod() -> Pod {
-        serde_json::from_value(serde_json::json!({"status": {"hostIPs": [{"ip": "10.1.0.4"}, {"ip": "fd00::4"}]}})).unwrap()
+        serde_json::from_value(
+            serde_json::json!({"status": {"hostIPs": [{"ip": "10.1.0.4"}, {"ip": "fd00::4"}]}}),
+        )
+        .unwrap()
     }
 
     fn outside(network: &PeerNetwork, service: Option<&Service>, pod: Option<&Pod>) -> Vec<String> {
-        let texts: Vec<_> = all(network, 0, "cluster.local", service, pod).iter().map(ToString::to_string).collect();
+        let texts: Vec<_> = all(network, 0, "cluster.local", service, pod)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let (inside, outside) = texts.split_at(4);
         let host = "/dns4/main-relay-0.main-relays.shop.svc.cluster.local";
-        let expected = ["/udp/4001/quic-v1", "/tcp/4001", "/udp/3478", "/udp/3479"].map(|end| format!("{host}{end}"));
+        let expected = ["/udp/4001/quic-v1", "/tcp/4001", "/udp/3478", "/udp/3479"]
+            .map(|end| format!("{host}{end}"));
         assert_eq!(inside, expected);
         outside.to_vec()
     }
@@ -197,18 +274,42 @@ mod tests {
     fn every_kind_of_service_has_its_addresses() {
         let quad = |host: &str, ports: [u16; 4]| {
             let [quic, tcp, stun, alternate] = ports;
-            [format!("/udp/{quic}/quic-v1"), format!("/tcp/{tcp}"), format!("/udp/{stun}"), format!("/udp/{alternate}")]
-                .map(|end| format!("/{host}{end}"))
+            [
+                format!("/udp/{quic}/quic-v1"),
+                format!("/tcp/{tcp}"),
+                format!("/udp/{stun}"),
+                format!("/udp/{alternate}"),
+            ]
+            .map(|end| format!("/{host}{end}"))
         };
-        assert_eq!(outside(&network("ClusterIP"), Some(&service()), Some(&pod())), Vec::<String>::new());
+        assert_eq!(
+            outside(&network("ClusterIP"), Some(&service()), Some(&pod())),
+            Vec::<String>::new()
+        );
         let node = [30002, 30001, 30003, 30004];
         let expected = [quad("ip4/10.1.0.4", node), quad("ip6/fd00::4", node)].concat();
-        assert_eq!(outside(&network("NodePort"), Some(&service()), Some(&pod())), expected);
-        assert_eq!(outside(&network("NodePort"), Some(&service()), None), Vec::<String>::new());
+        assert_eq!(
+            outside(&network("NodePort"), Some(&service()), Some(&pod())),
+            expected
+        );
+        assert_eq!(
+            outside(&network("NodePort"), Some(&service()), None),
+            Vec::<String>::new()
+        );
         let balanced = [4001, 4001, 3478, 3479];
-        let expected = [quad("ip4/203.0.113.7", balanced), quad("dns4/lb.example.com", balanced)].concat();
-        assert_eq!(outside(&network("LoadBalancer"), Some(&service()), None), expected);
-        assert_eq!(outside(&network("LoadBalancer"), None, None), Vec::<String>::new());
+        let expected = [
+            quad("ip4/203.0.113.7", balanced),
+            quad("dns4/lb.example.com", balanced),
+        ]
+        .concat();
+        assert_eq!(
+            outside(&network("LoadBalancer"), Some(&service()), None),
+            expected
+        );
+        assert_eq!(
+            outside(&network("LoadBalancer"), None, None),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -216,9 +317,15 @@ mod tests {
         let mut network = network("NodePort");
         network.spec.relay.managed.advertise_addresses = vec![peerup_crds::AdvertisedAddresses {
             ordinal: 0,
-            addresses: vec!["/dns4/relay.example.com/tcp/443".to_owned(), "nonsense".to_owned()],
+            addresses: vec![
+                "/dns4/relay.example.com/tcp/443".to_owned(),
+                "nonsense".to_owned(),
+            ],
         }];
-        assert_eq!(outside(&network, Some(&service()), Some(&pod())), ["/dns4/relay.example.com/tcp/443"]);
+        assert_eq!(
+            outside(&network, Some(&service()), Some(&pod())),
+            ["/dns4/relay.example.com/tcp/443"]
+        );
     }
 
     #[test]
@@ -237,20 +344,44 @@ mod tests {
         });
         let of = |side| -> Vec<String> {
             let responders = responders(&network, "cluster.local", side);
-            responders.iter().flat_map(|responder| &responder.addresses).map(ToString::to_string).collect()
+            responders
+                .iter()
+                .flat_map(|responder| &responder.addresses)
+                .map(ToString::to_string)
+                .collect()
         };
         let host = "/dns4/main-relay-0.main-relays.shop.svc.cluster.local";
-        assert_eq!(of(Side::Inside), [format!("{host}/udp/4001/quic-v1"), format!("{host}/tcp/4001")]);
-        let outside = ["/ip4/10.1.0.4/udp/30002/quic-v1", "/ip4/10.1.0.4/tcp/30001", "/ip6/fd00::4/udp/30002/quic-v1", "/ip6/fd00::4/tcp/30001"];
+        assert_eq!(
+            of(Side::Inside),
+            [
+                format!("{host}/udp/4001/quic-v1"),
+                format!("{host}/tcp/4001")
+            ]
+        );
+        let outside = [
+            "/ip4/10.1.0.4/udp/30002/quic-v1",
+            "/ip4/10.1.0.4/tcp/30001",
+            "/ip6/fd00::4/udp/30002/quic-v1",
+            "/ip6/fd00::4/tcp/30001",
+        ];
         assert_eq!(of(Side::Outside), outside);
     }
 
     #[test]
     fn problems_of_advertised_addresses_are_told() {
-        for good in ["/dns4/a.example/tcp/1", "/ip4/1.2.3.4/udp/1/quic-v1", "/ip6/::1/udp/3478"] {
+        for good in [
+            "/dns4/a.example/tcp/1",
+            "/ip4/1.2.3.4/udp/1/quic-v1",
+            "/ip6/::1/udp/3478",
+        ] {
             assert_eq!(problem(good), None, "{good}");
         }
-        for bad in ["relay.example.com:4001", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1/quic", "/dns4/x"] {
+        for bad in [
+            "relay.example.com:4001",
+            "/ip4/1.2.3.4",
+            "/ip4/1.2.3.4/udp/1/quic",
+            "/dns4/x",
+        ] {
             assert!(problem(bad).is_some(), "{bad}");
         }
     }

@@ -90,9 +90,7 @@ mod tests {
     use super::*;
 
     fn peer(type_: &str, grade: &str, reachable: &str, joined: &str) -> Peer {
-        let condition = |type_: &str, status: &str| {
-            serde_json::json!({"type": type_, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})
-        };
+        let condition = |type_: &str, status: &str| serde_json::json!({"type": type_, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         serde_json::from_value(serde_json::json!({
             "apiVersion": "peerup.dev/v1alpha1", "kind": "Peer", "metadata": {"name": "main.x"},
             "spec": {"networkRef": {"name": "main"}, "peerID": "p", "serial": "0000000000000001", "type": type_,
@@ -122,7 +120,12 @@ mod tests {
             relayed: 4,
             below_minimum: 2,
             unknown: 1,
-            grades: GradeCounts { c: 1, d: 1, f: 1, ..GradeCounts::default() },
+            grades: GradeCounts {
+                c: 1,
+                d: 1,
+                f: 1,
+                ..GradeCounts::default()
+            },
         };
         assert_eq!(census.counts, counts);
         let by_grade = BTreeMap::from([

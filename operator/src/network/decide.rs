@@ -155,7 +155,10 @@ struct Obstacle {
 
 impl Obstacle {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -170,7 +173,10 @@ pub fn decide(seen: &Observed) -> Decision {
 
 fn remove(seen: &Observed) -> Remove {
     let home = seen.network.namespace();
-    let foreign = seen.children.iter().filter(|child| Some(&child.namespace) != home.as_ref());
+    let foreign = seen
+        .children
+        .iter()
+        .filter(|child| Some(&child.namespace) != home.as_ref());
     let key = match seen.network.spec.deletion_policy {
         DeletionPolicy::Delete => Some(names::network_key(&seen.network.uid().unwrap_or_default())),
         DeletionPolicy::Retain => None,
@@ -187,18 +193,37 @@ fn remove(seen: &Observed) -> Remove {
 
 fn keep(seen: &Observed) -> Keep {
     let again_seconds = RESIGN_SECONDS / 10;
-    if !seen.network.finalizers().iter().any(|name| name == names::finalizers::NETWORK) {
-        return Keep { add_finalizer: true, again_seconds, ..Keep::default() };
+    if !seen
+        .network
+        .finalizers()
+        .iter()
+        .any(|name| name == names::finalizers::NETWORK)
+    {
+        return Keep {
+            add_finalizer: true,
+            again_seconds,
+            ..Keep::default()
+        };
     }
     let dht_namespace = dht_namespace(&seen.network);
     let (key, ca) = match requirements(seen, &dht_namespace) {
         Ok((Some(key), ca)) => (key, ca),
-        Ok((None, _)) => return Keep { make_key: true, again_seconds, ..Keep::default() },
+        Ok((None, _)) => {
+            return Keep {
+                make_key: true,
+                again_seconds,
+                ..Keep::default()
+            };
+        }
         Err(obstacle) => return blocked(seen, &obstacle, again_seconds),
     };
     let status = status::running(seen, &key, &dht_namespace);
     let signing = sign::plan(seen, &key, &dht_namespace, &status);
-    let status = PeerNetworkStatus { epoch: Some(signing.epoch), revocations: signing.revocations, ..status };
+    let status = PeerNetworkStatus {
+        epoch: Some(signing.epoch),
+        revocations: signing.revocations,
+        ..status
+    };
     let apply = desired(seen, &key, &dht_namespace, &ca);
     Keep {
         relay_keys: Some(relay_keys(seen, &key)),
@@ -213,7 +238,10 @@ fn keep(seen: &Observed) -> Keep {
 }
 
 /// What must be there before relays can run: a name of its own, a key (`None`: to be made), certificates.
-fn requirements(seen: &Observed, dht_namespace: &str) -> Result<(Option<Arc<NetworkKey>>, String), Obstacle> {
+fn requirements(
+    seen: &Observed,
+    dht_namespace: &str,
+) -> Result<(Option<Arc<NetworkKey>>, String), Obstacle> {
     if let Some(rival) = senior(seen, dht_namespace) {
         let message = format!(
             "dhtNamespace {dht_namespace} belongs to the older PeerNetwork {}; delete this PeerNetwork and make it anew with another dhtNamespace",
@@ -224,12 +252,17 @@ fn requirements(seen: &Observed, dht_namespace: &str) -> Result<(Option<Arc<Netw
     let key = match &seen.key {
         Ok(key) => Some(key.clone()),
         Err(KeyError::NotMade) => None,
-        Err(error @ (KeyError::Lost { .. } | KeyError::Changed { .. } | KeyError::Malformed { .. })) => {
+        Err(
+            error @ (KeyError::Lost { .. } | KeyError::Changed { .. } | KeyError::Malformed { .. }),
+        ) => {
             return Err(Obstacle::new("NetworkKeyLost", error.to_string()));
         }
     };
     match (&key, &seen.ca) {
-        (Some(_), None) => Err(Obstacle::new("CertificateNotReady", "the operator's certificate authority is not ready yet")),
+        (Some(_), None) => Err(Obstacle::new(
+            "CertificateNotReady",
+            "the operator's certificate authority is not ready yet",
+        )),
         (None, _) => Ok((key, String::new())),
         (Some(_), Some(ca)) => Ok((key, ca.clone())),
     }
@@ -257,8 +290,12 @@ pub fn dht_namespace(network: &PeerNetwork) -> String {
 /// The network that had the name before.
 fn senior<'a>(seen: &'a Observed, dht_namespace: &str) -> Option<&'a Rival> {
     let mine = super::observe::seniority(&seen.network);
-    let same = seen.rivals.iter().filter(|rival| rival.dht_namespace == dht_namespace);
-    same.filter(|rival| rival.seniority < mine).min_by_key(|rival| rival.seniority.clone())
+    let same = seen
+        .rivals
+        .iter()
+        .filter(|rival| rival.dht_namespace == dht_namespace);
+    same.filter(|rival| rival.seniority < mine)
+        .min_by_key(|rival| rival.seniority.clone())
 }
 
 /// The identity of a relay.
@@ -270,21 +307,49 @@ pub fn relay_peer(key: &NetworkKey, ordinal: u8) -> peerup_protocol::PeerId {
 
 fn relay_keys(seen: &Observed, key: &NetworkKey) -> RelayKeys {
     let of = Of::new(&seen.network);
-    let mut secret = of.own(Kind::ConfigMap, &names::relay_keys(&of.name), serde_json::json!({ "metadata": {} })).body;
+    let mut secret = of
+        .own(
+            Kind::ConfigMap,
+            &names::relay_keys(&of.name),
+            serde_json::json!({ "metadata": {} }),
+        )
+        .body;
     secret["kind"] = "Secret".into();
     secret["type"] = names::secrets::RELAY_KEYS_TYPE.into();
-    let seed = |ordinal| (names::relay_replica(&of.name, ordinal), derive::relay_seed(&key.seed, &key.id, ordinal));
-    RelayKeys { secret, seeds: (0..names::RELAYS_MAX).map(seed).collect() }
+    let seed = |ordinal| {
+        (
+            names::relay_replica(&of.name, ordinal),
+            derive::relay_seed(&key.seed, &key.id, ordinal),
+        )
+    };
+    RelayKeys {
+        secret,
+        seeds: (0..names::RELAYS_MAX).map(seed).collect(),
+    }
 }
 
 fn desired(seen: &Observed, key: &NetworkKey, dht_namespace: &str, ca: &str) -> Vec<Desired> {
     let of = Of::new(&seen.network);
     let mut namespaces = seen.pod_namespaces.clone();
     namespaces.insert(of.namespace.clone());
-    let public_key: String = key.public().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let identity = Identity { dht_namespace, public_key };
-    let mut all: Vec<_> = namespaces.iter().map(|namespace| objects::ca_config_map(&of, namespace, ca)).collect();
-    all.extend([objects::service_account(&of), objects::headless_service(&of)]);
+    let public_key: String = key
+        .public()
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let identity = Identity {
+        dht_namespace,
+        public_key,
+    };
+    let mut all: Vec<_> = namespaces
+        .iter()
+        .map(|namespace| objects::ca_config_map(&of, namespace, ca))
+        .collect();
+    all.extend([
+        objects::service_account(&of),
+        objects::headless_service(&of),
+    ]);
     let replicas = seen.network.spec.relay.managed.replicas;
     all.extend((0..replicas).map(|ordinal| objects::replica_service(&of, ordinal)));
     all.extend([
@@ -298,11 +363,21 @@ fn desired(seen: &Observed, key: &NetworkKey, dht_namespace: &str, ca: &str) -> 
 /// Objects that a former state asked for: Services of replicas and bundles of namespaces that are no more.
 fn surplus(seen: &Observed, desired: &[Desired]) -> Vec<ChildKey> {
     let wanted: BTreeSet<_> = desired.iter().map(|object| &object.key).collect();
-    seen.children.iter().filter(|child| !wanted.contains(child)).cloned().collect()
+    seen.children
+        .iter()
+        .filter(|child| !wanted.contains(child))
+        .cloned()
+        .collect()
 }
 
 /// All addresses of a relay now.
 fn relay_addresses(seen: &Observed, ordinal: u8) -> Vec<peerup_protocol::Multiaddr> {
     let (service, pod) = (seen.services.get(&ordinal), seen.pods.get(&ordinal));
-    addresses::all(&seen.network, ordinal, &seen.relay.cluster_domain, service.map(AsRef::as_ref), pod.map(AsRef::as_ref))
+    addresses::all(
+        &seen.network,
+        ordinal,
+        &seen.relay.cluster_domain,
+        service.map(AsRef::as_ref),
+        pod.map(AsRef::as_ref),
+    )
 }

@@ -65,7 +65,14 @@ impl<'a> Of<'a> {
             // Without an owner it stays, found by its labels; an owner may not be in another namespace.
             body["metadata"]["ownerReferences"] = json!([self.network.controller_owner_ref(&())]);
         }
-        Desired { key: ChildKey { kind, namespace: namespace.to_owned(), name: name.to_owned() }, body }
+        Desired {
+            key: ChildKey {
+                kind,
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            },
+            body,
+        }
     }
 
     /// An object in the network's own namespace.
@@ -90,7 +97,12 @@ pub fn api_of(kind: Kind) -> (&'static str, &'static str) {
 /// The CA bundle for the sidecars of a namespace.
 pub(crate) fn ca_config_map(of: &Of<'_>, namespace: &str, bundle: &str) -> Desired {
     let body = json!({ "metadata": {}, "data": { names::secrets::CA_BUNDLE_KEY: bundle } });
-    of.desired(Kind::ConfigMap, namespace, &names::ca_config_map(&of.uid), body)
+    of.desired(
+        Kind::ConfigMap,
+        namespace,
+        &names::ca_config_map(&of.uid),
+        body,
+    )
 }
 
 /// The relays' account, which may do nothing.
@@ -125,7 +137,9 @@ pub(crate) fn replica_service(of: &Of<'_>, ordinal: u8) -> Desired {
     match service.type_ {
         ServiceType::ClusterIP => {}
         // The relay must see who calls: limits per source, and STUN's answer, depend on it.
-        ServiceType::NodePort | ServiceType::LoadBalancer => spec["externalTrafficPolicy"] = json!("Local"),
+        ServiceType::NodePort | ServiceType::LoadBalancer => {
+            spec["externalTrafficPolicy"] = json!("Local")
+        }
     }
     match (service.type_, &service.load_balancer_class) {
         (ServiceType::LoadBalancer, Some(class)) => spec["loadBalancerClass"] = json!(class),
@@ -135,7 +149,11 @@ pub(crate) fn replica_service(of: &Of<'_>, ordinal: u8) -> Desired {
     if !service.annotations.is_empty() {
         metadata["annotations"] = json!(service.annotations);
     }
-    of.own(Kind::Service, &name, json!({ "metadata": metadata, "spec": spec }))
+    of.own(
+        Kind::Service,
+        &name,
+        json!({ "metadata": metadata, "spec": spec }),
+    )
 }
 
 fn service_ports(peer: u16) -> Value {
@@ -155,8 +173,17 @@ pub(crate) fn disruption_budget(of: &Of<'_>) -> Desired {
 
 /// Everybody may reach the relays' ports, and nothing else of them.
 pub(crate) fn network_policy(of: &Of<'_>) -> Desired {
-    let open = [("TCP", ports::PEER), ("UDP", ports::PEER), ("UDP", ports::STUN), ("UDP", ports::STUN_ALTERNATE), ("TCP", ports::HTTP)];
-    let open: Vec<_> = open.iter().map(|(protocol, port)| json!({"protocol": protocol, "port": port})).collect();
+    let open = [
+        ("TCP", ports::PEER),
+        ("UDP", ports::PEER),
+        ("UDP", ports::STUN),
+        ("UDP", ports::STUN_ALTERNATE),
+        ("TCP", ports::HTTP),
+    ];
+    let open: Vec<_> = open
+        .iter()
+        .map(|(protocol, port)| json!({"protocol": protocol, "port": port}))
+        .collect();
     let body = json!({ "metadata": {}, "spec": {
         "podSelector": { "matchLabels": of.selector() },
         "policyTypes": ["Ingress"],
@@ -187,7 +214,11 @@ pub(crate) struct Identity<'a> {
 }
 
 /// The relays.
-pub(crate) fn stateful_set(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) -> Desired {
+pub(crate) fn stateful_set(
+    of: &Of<'_>,
+    settings: &RelaySettings,
+    identity: &Identity<'_>,
+) -> Desired {
     let body = json!({ "metadata": {}, "spec": {
         "replicas": of.network.spec.relay.managed.replicas,
         "serviceName": names::relay_headless(&of.name),
@@ -208,7 +239,9 @@ fn pod_template(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) 
     let mut notes: BTreeMap<String, String> = extra.annotations.clone();
     notes.retain(|key, _| !key.starts_with(annotations::PREFIX));
     for (key, value) in [("scrape", "true"), ("port", &scrape), ("path", "/metrics")] {
-        notes.entry(format!("prometheus.io/{key}")).or_insert_with(|| value.to_owned());
+        notes
+            .entry(format!("prometheus.io/{key}"))
+            .or_insert_with(|| value.to_owned());
     }
     json!({ "metadata": { "labels": labels, "annotations": notes }, "spec": pod_spec(of, settings, identity) })
 }
@@ -241,7 +274,9 @@ fn pod_spec(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) -> V
         ("imagePullSecrets", json!(extra.image_pull_secrets)),
     ];
     for (field, value) in given {
-        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty);
+        let empty = value.is_null()
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(serde_json::Map::is_empty);
         if !empty {
             spec[field] = value;
         }
@@ -280,8 +315,12 @@ fn container(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) -> 
 
 fn env(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) -> Value {
     let (managed, pairing) = (&of.network.spec.relay.managed, &of.network.spec.pairing);
-    let inside_host =
-        format!("$(POD_NAME).{}.{}.svc.{}", names::relay_headless(&of.name), of.namespace, settings.cluster_domain);
+    let inside_host = format!(
+        "$(POD_NAME).{}.{}.svc.{}",
+        names::relay_headless(&of.name),
+        of.namespace,
+        settings.cluster_domain
+    );
     let pairs = [
         ("NETWORK", format!("{}/{}", of.namespace, of.name)),
         ("DHT_NAMESPACE", identity.dht_namespace.to_owned()),
@@ -294,17 +333,35 @@ fn env(of: &Of<'_>, settings: &RelaySettings, identity: &Identity<'_>) -> Value 
         ("INSIDE_HOST", inside_host),
         ("MAX_RESERVATIONS", managed.max_reservations.to_string()),
         ("MAX_CIRCUITS", managed.max_circuits.to_string()),
-        ("CIRCUIT_TIMEOUT_SECONDS", managed.circuit_timeout_seconds.to_string()),
+        (
+            "CIRCUIT_TIMEOUT_SECONDS",
+            managed.circuit_timeout_seconds.to_string(),
+        ),
         ("CIRCUIT_DATA_LIMIT", managed.circuit_data_limit.to_string()),
-        ("MAX_PROBATIONARY_PEERS", pairing.max_probationary_peers.to_string()),
-        ("PROBATION_TIMEOUT_SECONDS", pairing.probation_timeout_seconds.to_string()),
+        (
+            "MAX_PROBATIONARY_PEERS",
+            pairing.max_probationary_peers.to_string(),
+        ),
+        (
+            "PROBATION_TIMEOUT_SECONDS",
+            pairing.probation_timeout_seconds.to_string(),
+        ),
         ("LISTEN_PORT", ports::PEER.to_string()),
-        ("STUN_PORTS", format!("{},{}", ports::STUN, ports::STUN_ALTERNATE)),
+        (
+            "STUN_PORTS",
+            format!("{},{}", ports::STUN, ports::STUN_ALTERNATE),
+        ),
         ("HTTP_LISTEN", format!("0.0.0.0:{}", ports::HTTP)),
         ("LOG_FORMAT", settings.log_format.to_owned()),
     ];
-    let mut env = vec![json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}})];
-    env.extend(pairs.iter().map(|(name, value)| json!({"name": format!("PEERUP_{name}"), "value": value})));
+    let mut env = vec![
+        json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}),
+    ];
+    env.extend(
+        pairs
+            .iter()
+            .map(|(name, value)| json!({"name": format!("PEERUP_{name}"), "value": value})),
+    );
     Value::Array(env)
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn observe(context: &Context, network: Arc<PeerNetwork>) -> Observed 
     let mut codes = stores.codes.list_in(&namespace);
     codes.retain(|code| code.spec.network_ref.name == name);
     let relays = |labels: &BTreeMap<String, String>| {
-        labels.get(labels::NETWORK_UID) == Some(&uid) && labels.get(labels::NAME).map(String::as_str) == Some(labels::RELAY)
+        labels.get(labels::NETWORK_UID) == Some(&uid)
+            && labels.get(labels::NAME).map(String::as_str) == Some(labels::RELAY)
     };
     Observed {
         now: clock::now(),
@@ -41,12 +42,21 @@ pub(crate) fn observe(context: &Context, network: Arc<PeerNetwork>) -> Observed 
         ca: context.ca.get(),
         cluster: context.config.cluster_name.clone(),
         relay: settings(&context.config),
-        services: by_ordinal(&name, stores.services.list_in(&namespace), |service: &Service| relays(service.labels())),
-        pods: by_ordinal(&name, stores.pods.list_in(&namespace), |pod: &Pod| relays(pod.labels())),
+        services: by_ordinal(
+            &name,
+            stores.services.list_in(&namespace),
+            |service: &Service| relays(service.labels()),
+        ),
+        pods: by_ordinal(&name, stores.pods.list_in(&namespace), |pod: &Pod| {
+            relays(pod.labels())
+        }),
         children: stores.children.of(&uid),
         pod_namespaces: pod_namespaces(context, &uid),
         published: context.documents.get(&uid),
-        census: census::take(peers.iter().map(AsRef::as_ref), network.spec.reachability.minimum_grade),
+        census: census::take(
+            peers.iter().map(AsRef::as_ref),
+            network.spec.reachability.minimum_grade,
+        ),
         active_codes: codes.iter().map(|code| available(code)).sum(),
         injection: injection::observe::counts(context, &uid),
         peers: peers.iter().map(|peer| peer.name_any()).collect(),
@@ -70,19 +80,33 @@ fn settings(config: &Config) -> RelaySettings {
 
 /// Codes of a PairingCode that can be used.
 pub(crate) fn available(code: &PairingCode) -> u32 {
-    let codes = code.status.as_ref().map(|status| status.codes.as_slice()).unwrap_or_default();
-    let count = codes.iter().filter(|slot| slot.state == SlotState::Available).count();
+    let codes = code
+        .status
+        .as_ref()
+        .map(|status| status.codes.as_slice())
+        .unwrap_or_default();
+    let count = codes
+        .iter()
+        .filter(|slot| slot.state == SlotState::Available)
+        .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Which of two networks was there first: its age and, between twins, its UID.
 pub(crate) fn seniority(network: &PeerNetwork) -> (UnixTime, String) {
-    let created = network.creation_timestamp().map_or(UnixTime::MAX, |time| clock::unix(&time));
+    let created = network
+        .creation_timestamp()
+        .map_or(UnixTime::MAX, |time| clock::unix(&time));
     (created, network.uid().unwrap_or_default())
 }
 
 fn rivals(context: &Context, uid: &str) -> Vec<Rival> {
-    let others = context.stores.networks.list().into_iter().filter(|other| other.uid().as_deref() != Some(uid));
+    let others = context
+        .stores
+        .networks
+        .list()
+        .into_iter()
+        .filter(|other| other.uid().as_deref() != Some(uid));
     let mut rivals: Vec<_> = others
         .map(|other| Rival {
             title: crate::controller::title(&*other),
@@ -96,22 +120,39 @@ fn rivals(context: &Context, uid: &str) -> Vec<Rival> {
 
 /// Namespaces that opted in to this network, and those where pods of it run.
 fn pod_namespaces(context: &Context, uid: &str) -> BTreeSet<String> {
-    let mut namespaces: BTreeSet<_> = injection::observe::pods_of(context, uid).filter_map(|pod| pod.namespace()).collect();
+    let mut namespaces: BTreeSet<_> = injection::observe::pods_of(context, uid)
+        .filter_map(|pod| pod.namespace())
+        .collect();
     let networks = context.stores.networks.list();
-    let opted_in = context.stores.namespaces.list().into_iter().filter(|namespace| {
-        namespace.metadata.deletion_timestamp.is_none()
-            && injection::observe::network_of_namespace(context, namespace, &networks).as_deref() == Some(uid)
-    });
+    let opted_in = context
+        .stores
+        .namespaces
+        .list()
+        .into_iter()
+        .filter(|namespace| {
+            namespace.metadata.deletion_timestamp.is_none()
+                && injection::observe::network_of_namespace(context, namespace, &networks)
+                    .as_deref()
+                    == Some(uid)
+        });
     namespaces.extend(opted_in.map(|namespace| namespace.name_any()));
     namespaces
 }
 
 /// Objects of the network's relays, by the number at the end of their name.
-fn by_ordinal<K>(network: &str, objects: Vec<Arc<K>>, is_relay: impl Fn(&K) -> bool) -> BTreeMap<u8, Arc<K>>
+fn by_ordinal<K>(
+    network: &str,
+    objects: Vec<Arc<K>>,
+    is_relay: impl Fn(&K) -> bool,
+) -> BTreeMap<u8, Arc<K>>
 where
     K: Resource,
 {
     let prefix = format!("{}-", peerup_crds::names::relay(network));
     let ordinal = |object: &K| object.name_any().strip_prefix(&prefix)?.parse().ok();
-    objects.into_iter().filter(|object| is_relay(object)).filter_map(|object| Some((ordinal(&object)?, object))).collect()
+    objects
+        .into_iter()
+        .filter(|object| is_relay(object))
+        .filter_map(|object| Some((ordinal(&object)?, object)))
+        .collect()
 }

@@ -12,10 +12,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::controller::Action,
 };
-use peerup_crds::{
-    PairingCode,
-    names::managers,
-};
+use peerup_crds::{PairingCode, names::managers};
 
 use super::decide::{Decision, Delivery, SecretStep};
 use crate::{context::Context, controller::ReconcileError, errors, network::unless_gone};
@@ -29,16 +26,27 @@ pub(super) struct Deliveries(Mutex<HashMap<String, Delivery>>);
 
 impl Deliveries {
     pub(super) fn of(&self, uid: &str) -> Delivery {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uid)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn set(&self, uid: &str, delivery: Delivery) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), delivery);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), delivery);
     }
 
     /// Forgets PairingCodes that are gone.
     pub(super) fn retain(&self, exists: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| exists(uid));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|uid, _| exists(uid));
     }
 }
 
@@ -50,9 +58,18 @@ pub(super) async fn act(
     decision: Decision,
 ) -> Result<Action, ReconcileError> {
     if let Some(status) = decision.status {
-        let object = PairingCode { status: Some(status), ..code.clone() };
-        let codes = Api::<PairingCode>::namespaced(context.client.clone(), &code.namespace().unwrap_or_default());
-        let how = PostParams { field_manager: Some(managers::OPERATOR.to_owned()), ..PostParams::default() };
+        let object = PairingCode {
+            status: Some(status),
+            ..code.clone()
+        };
+        let codes = Api::<PairingCode>::namespaced(
+            context.client.clone(),
+            &code.namespace().unwrap_or_default(),
+        );
+        let how = PostParams {
+            field_manager: Some(managers::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
         let replaced = codes.replace_status(&code.name_any(), &how, &object).await;
         replaced.map_err(ReconcileError::at("write the PairingCode's status"))?;
     }
@@ -62,15 +79,25 @@ pub(super) async fn act(
     if let Some(event) = decision.event {
         let about = code.object_ref(&());
         if event.warning {
-            context.events.warning(&about, "Issue", &event.reason, &event.note).await;
+            context
+                .events
+                .warning(&about, "Issue", &event.reason, &event.note)
+                .await;
         } else {
-            context.events.normal(&about, "Issue", &event.reason, &event.note).await;
+            context
+                .events
+                .normal(&about, "Issue", &event.reason, &event.note)
+                .await;
         }
     }
     if let Some(again) = secret(context, deliveries, code, decision.secret).await? {
         return Ok(Action::requeue(again));
     }
-    Ok(decision.again_seconds.map_or_else(Action::await_change, |seconds| Action::requeue(Duration::from_secs(seconds))))
+    Ok(decision
+        .again_seconds
+        .map_or_else(Action::await_change, |seconds| {
+            Action::requeue(Duration::from_secs(seconds))
+        }))
 }
 
 /// Brings the Secret in order; answers when to look at what that changed.
@@ -81,21 +108,31 @@ async fn secret(
     step: SecretStep,
 ) -> Result<Option<Duration>, ReconcileError> {
     let uid = code.uid().unwrap_or_default();
-    let secrets = Api::<Secret>::namespaced(context.client.clone(), &code.namespace().unwrap_or_default());
+    let secrets = Api::<Secret>::namespaced(
+        context.client.clone(),
+        &code.namespace().unwrap_or_default(),
+    );
     match step {
         SecretStep::Leave => Ok(None),
         SecretStep::Remove { name } => {
             let deleted = secrets.delete(&name, &DeleteParams::default()).await;
-            deleted.map(drop).or_else(unless_gone).map_err(ReconcileError::at("remove the Secret with codes"))?;
+            deleted
+                .map(drop)
+                .or_else(unless_gone)
+                .map_err(ReconcileError::at("remove the Secret with codes"))?;
             deliveries.set(&uid, Delivery::Removed);
             Ok(Some(Duration::ZERO))
         }
         SecretStep::Write { mut body, codes } => {
             for (key, text) in &codes {
-                body["data"][key] = serde_json::to_value(ByteString(text.expose().as_bytes().to_vec()))
-                    .map_err(|error| ReconcileError::Other(error.to_string()))?;
+                body["data"][key] =
+                    serde_json::to_value(ByteString(text.expose().as_bytes().to_vec()))
+                        .map_err(|error| ReconcileError::Other(error.to_string()))?;
             }
-            let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let name = body["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             let how = PatchParams::apply(managers::OPERATOR).force();
             match secrets.patch(&name, &how, &Patch::Apply(&body)).await {
                 Ok(_) => {
@@ -105,11 +142,18 @@ async fn secret(
                 // For example a Secret of that name and of another type: somebody has to choose another name.
                 Err(error @ kube::Error::Api(_)) if is_refusal(&error) => {
                     let refused = Delivery::Refused(errors::explain(&error));
-                    let again = if deliveries.of(&uid) == refused { AFTER_REFUSAL } else { Duration::ZERO };
+                    let again = if deliveries.of(&uid) == refused {
+                        AFTER_REFUSAL
+                    } else {
+                        Duration::ZERO
+                    };
                     deliveries.set(&uid, refused);
                     Ok(Some(again))
                 }
-                Err(source) => Err(ReconcileError::Api { step: "write the Secret with codes", source }),
+                Err(source) => Err(ReconcileError::Api {
+                    step: "write the Secret with codes",
+                    source,
+                }),
             }
         }
     }

@@ -148,32 +148,67 @@ pub fn decide(seen: &Observed) -> Decision {
 fn ready(seen: &Observed) -> Result<Ready<'_>, Obstacle> {
     let wanted = &seen.code.spec.network_ref.name;
     let Some(network) = &seen.network else {
-        let message = format!("there is no PeerNetwork {wanted} in this namespace; create it, or make a PairingCode for one that exists");
-        return Err(Obstacle { reason: "NetworkNotFound", message });
+        let message = format!(
+            "there is no PeerNetwork {wanted} in this namespace; create it, or make a PairingCode for one that exists"
+        );
+        return Err(Obstacle {
+            reason: "NetworkNotFound",
+            message,
+        });
     };
-    let not_ready = |message: String| Obstacle { reason: "NetworkNotReady", message };
+    let not_ready = |message: String| Obstacle {
+        reason: "NetworkNotReady",
+        message,
+    };
     if network.metadata.deletion_timestamp.is_some() {
-        return Err(Obstacle { reason: "NetworkTerminating", message: format!("the PeerNetwork {wanted} is being deleted") });
+        return Err(Obstacle {
+            reason: "NetworkTerminating",
+            message: format!("the PeerNetwork {wanted} is being deleted"),
+        });
     }
     if network.spec.suspend {
-        return Err(Obstacle { reason: "Suspended", message: format!("the PeerNetwork {wanted} is suspended") });
+        return Err(Obstacle {
+            reason: "Suspended",
+            message: format!("the PeerNetwork {wanted} is suspended"),
+        });
     }
-    let status = network.status.as_ref().filter(|status| status.network_id.is_some());
-    let namespace = status.and_then(|status| DhtNamespace::parse(status.dht_namespace.as_deref()?).ok());
-    let key = seen.key.as_deref().map_err(|error| not_ready(error.to_string()))?;
-    let namespace = namespace.ok_or_else(|| not_ready(format!("the PeerNetwork {wanted} is not set up yet")))?;
-    Ok(Ready { network, key, namespace })
+    let status = network
+        .status
+        .as_ref()
+        .filter(|status| status.network_id.is_some());
+    let namespace =
+        status.and_then(|status| DhtNamespace::parse(status.dht_namespace.as_deref()?).ok());
+    let key = seen
+        .key
+        .as_deref()
+        .map_err(|error| not_ready(error.to_string()))?;
+    let namespace = namespace
+        .ok_or_else(|| not_ready(format!("the PeerNetwork {wanted} is not set up yet")))?;
+    Ok(Ready {
+        network,
+        key,
+        namespace,
+    })
 }
 
 /// Limits of the network that this PairingCode breaks.
 fn refuse(seen: &Observed, network: &PeerNetwork) -> Option<Obstacle> {
     let (spec, limits) = (&seen.code.spec, &network.spec.pairing);
     if spec.state == CodeState::Revoked {
-        return Some(Obstacle { reason: "Revoked", message: "revoked before it had codes".to_owned() });
+        return Some(Obstacle {
+            reason: "Revoked",
+            message: "revoked before it had codes".to_owned(),
+        });
     }
     if spec.ttl_seconds > limits.max_ttl_seconds {
-        let message = format!("ttlSeconds {} is over the network's pairing.maxTTLSeconds {}; make a PairingCode with a shorter one", spec.ttl_seconds, limits.max_ttl_seconds);
-        return Some(Obstacle { reason: "TTLTooLong", message });
+        let message = format!(
+            "ttlSeconds {} is over the network's pairing.maxTTLSeconds {}; make a PairingCode with a shorter one",
+            spec.ttl_seconds, limits.max_ttl_seconds
+        );
+        return Some(Obstacle {
+            reason: "TTLTooLong",
+            message,
+        });
     }
     let wanted = seen.other_codes.saturating_add(spec.count.into());
     if wanted > limits.max_active_codes {
@@ -181,7 +216,10 @@ fn refuse(seen: &Observed, network: &PeerNetwork) -> Option<Obstacle> {
             "{} codes more than the {} that can be used now would be over the network's pairing.maxActiveCodes {}; wait, or revoke others",
             spec.count, seen.other_codes, limits.max_active_codes
         );
-        return Some(Obstacle { reason: "QuotaExceeded", message });
+        return Some(Obstacle {
+            reason: "QuotaExceeded",
+            message,
+        });
     }
     seen.secret_rival.as_ref().map(|rival| Obstacle {
         reason: "SecretTaken",
@@ -192,7 +230,11 @@ fn refuse(seen: &Observed, network: &PeerNetwork) -> Option<Obstacle> {
 /// Name of the Secret that the codes are put into.
 #[must_use]
 pub fn secret_name(code: &PairingCode) -> String {
-    let named = code.spec.delivery.as_ref().and_then(|delivery| delivery.secret.as_ref());
+    let named = code
+        .spec
+        .delivery
+        .as_ref()
+        .and_then(|delivery| delivery.secret.as_ref());
     named.map_or_else(|| code.name_any(), |secret| secret.name.clone())
 }
 
@@ -205,7 +247,9 @@ fn issue(seen: &Observed, ready: &Ready<'_>, former: PairingCodeStatus) -> Pairi
         CodeStatus {
             slot,
             hash: hex(&derive::code_hash(net, &group, Slot(slot), &secret)),
-            public_key: hex(derive::code_key(net, &group, Slot(slot), &secret).verifying_key().as_bytes()),
+            public_key: hex(derive::code_key(net, &group, Slot(slot), &secret)
+                .verifying_key()
+                .as_bytes()),
             state: SlotState::Available,
             used_time: None,
             peer_ref: None,
@@ -214,9 +258,13 @@ fn issue(seen: &Observed, ready: &Ready<'_>, former: PairingCodeStatus) -> Pairi
     PairingCodeStatus {
         group: Some(group.to_string()),
         issued_time: Some(clock::time(seen.now)),
-        expiration_time: Some(clock::time(seen.now + u64::from(seen.code.spec.ttl_seconds))),
+        expiration_time: Some(clock::time(
+            seen.now + u64::from(seen.code.spec.ttl_seconds),
+        )),
         failed_attempts: Some(0),
-        secret_ref: Some(SecretRef { name: secret_name(&seen.code) }),
+        secret_ref: Some(SecretRef {
+            name: secret_name(&seen.code),
+        }),
         codes: (0..seen.code.spec.count).map(slot).collect(),
         ..former
     }
@@ -228,23 +276,39 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Closes what time or the owner has ended.
 fn close(seen: &Observed, status: &mut PairingCodeStatus) {
-    let over = status.expiration_time.as_ref().is_some_and(|end| clock::unix(end) <= seen.now);
+    let over = status
+        .expiration_time
+        .as_ref()
+        .is_some_and(|end| clock::unix(end) <= seen.now);
     let end = match (seen.code.spec.state, over) {
         (CodeState::Revoked, _) => SlotState::Revoked,
         (CodeState::Active, true) => SlotState::Expired,
         (CodeState::Active, false) => return,
     };
-    for slot in status.codes.iter_mut().filter(|slot| slot.state == SlotState::Available) {
+    for slot in status
+        .codes
+        .iter_mut()
+        .filter(|slot| slot.state == SlotState::Available)
+    {
         slot.state = end;
     }
 }
 
 fn available(status: &PairingCodeStatus) -> impl Iterator<Item = &CodeStatus> {
-    status.codes.iter().filter(|slot| slot.state == SlotState::Available)
+    status
+        .codes
+        .iter()
+        .filter(|slot| slot.state == SlotState::Available)
 }
 
-fn secret(seen: &Observed, ready: Option<&Ready<'_>>, status: &mut PairingCodeStatus) -> SecretStep {
-    let Some(name) = status.secret_ref.as_ref().map(|secret| secret.name.clone()) else { return SecretStep::Leave };
+fn secret(
+    seen: &Observed,
+    ready: Option<&Ready<'_>>,
+    status: &mut PairingCodeStatus,
+) -> SecretStep {
+    let Some(name) = status.secret_ref.as_ref().map(|secret| secret.name.clone()) else {
+        return SecretStep::Leave;
+    };
     if available(status).next().is_none() {
         if seen.delivery == Delivery::Removed {
             status.secret_ref = None;
@@ -252,18 +316,27 @@ fn secret(seen: &Observed, ready: Option<&Ready<'_>>, status: &mut PairingCodeSt
         }
         return SecretStep::Remove { name };
     }
-    let (Some(ready), false) = (ready, seen.responders.is_empty()) else { return SecretStep::Leave };
+    let (Some(ready), false) = (ready, seen.responders.is_empty()) else {
+        return SecretStep::Leave;
+    };
     let codes = texts(seen, ready, status);
     let network_uid = ready.network.uid().unwrap_or_default();
     match &seen.delivery {
         Delivery::Written(written) if *written == codes => SecretStep::Leave,
         Delivery::Unknown | Delivery::Written(_) | Delivery::Removed | Delivery::Refused(_) => {
-            SecretStep::Write { body: body(seen, &name, &network_uid), codes }
+            SecretStep::Write {
+                body: body(seen, &name, &network_uid),
+                codes,
+            }
         }
     }
 }
 
-fn texts(seen: &Observed, ready: &Ready<'_>, status: &PairingCodeStatus) -> BTreeMap<String, SecretText> {
+fn texts(
+    seen: &Observed,
+    ready: &Ready<'_>,
+    status: &PairingCodeStatus,
+) -> BTreeMap<String, SecretText> {
     let uid = seen.code.uid().unwrap_or_default();
     let (seed, net) = (&ready.key.seed, ready.key.id);
     let not_after = status.expiration_time.as_ref().map_or(0, clock::unix);
@@ -277,7 +350,9 @@ fn texts(seen: &Observed, ready: &Ready<'_>, status: &PairingCodeStatus) -> BTre
         not_after: u32::try_from(not_after).unwrap_or(u32::MAX),
         responders: seen.responders.clone(),
     };
-    available(status).map(|slot| (names::secrets::code_key(slot.slot), text(slot).to_text())).collect()
+    available(status)
+        .map(|slot| (names::secrets::code_key(slot.slot), text(slot).to_text()))
+        .collect()
 }
 
 fn body(seen: &Observed, name: &str, network_uid: &str) -> Value {
@@ -295,16 +370,39 @@ fn body(seen: &Observed, name: &str, network_uid: &str) -> Value {
 }
 
 /// Says it all in the status.
-fn finish(seen: &Observed, mut status: PairingCodeStatus, ready: Result<(), Obstacle>, secret: SecretStep) -> Decision {
+fn finish(
+    seen: &Observed,
+    mut status: PairingCodeStatus,
+    ready: Result<(), Obstacle>,
+    secret: SecretStep,
+) -> Decision {
     let former = seen.code.status.clone().unwrap_or_default();
     let said = say::all(seen, &status, &ready);
-    status.remaining = status.group.is_some().then(|| u32::try_from(available(&status).count()).unwrap_or(u32::MAX));
+    status.remaining = status
+        .group
+        .is_some()
+        .then(|| u32::try_from(available(&status).count()).unwrap_or(u32::MAX));
     status.observed_generation = seen.code.metadata.generation;
-    status.conditions = conditions::next(&former.conditions, said, seen.code.metadata.generation, &clock::time(seen.now));
-    let burned = conditions::holds(&status.conditions, types::BURNED) && !conditions::holds(&former.conditions, types::BURNED);
-    let ends = status.expiration_time.as_ref().filter(|_| available(&status).next().is_some());
-    let again = ends.map_or(AGAIN_SECONDS, |end| clock::unix(end).saturating_sub(seen.now).clamp(1, AGAIN_SECONDS));
-    let idle = status.group.is_some() && available(&status).next().is_none() && status.secret_ref.is_none();
+    status.conditions = conditions::next(
+        &former.conditions,
+        said,
+        seen.code.metadata.generation,
+        &clock::time(seen.now),
+    );
+    let burned = conditions::holds(&status.conditions, types::BURNED)
+        && !conditions::holds(&former.conditions, types::BURNED);
+    let ends = status
+        .expiration_time
+        .as_ref()
+        .filter(|_| available(&status).next().is_some());
+    let again = ends.map_or(AGAIN_SECONDS, |end| {
+        clock::unix(end)
+            .saturating_sub(seen.now)
+            .clamp(1, AGAIN_SECONDS)
+    });
+    let idle = status.group.is_some()
+        && available(&status).next().is_none()
+        && status.secret_ref.is_none();
     Decision {
         event: event(&former, &status),
         secret,
@@ -317,8 +415,12 @@ fn finish(seen: &Observed, mut status: PairingCodeStatus, ready: Result<(), Obst
 /// An event when readiness changes its reason.
 fn event(former: &PairingCodeStatus, status: &PairingCodeStatus) -> Option<Event> {
     let ready = conditions::find(&status.conditions, types::READY)?;
-    let before = conditions::find(&former.conditions, types::READY).map(|ready| ready.reason.as_str());
+    let before =
+        conditions::find(&former.conditions, types::READY).map(|ready| ready.reason.as_str());
     let expected = ["Issued", "Exhausted", "Expired", "Revoked"].contains(&ready.reason.as_str());
-    (before != Some(ready.reason.as_str()))
-        .then(|| Event { warning: !expected, reason: ready.reason.clone(), note: ready.message.clone() })
+    (before != Some(ready.reason.as_str())).then(|| Event {
+        warning: !expected,
+        reason: ready.reason.clone(),
+        note: ready.message.clone(),
+    })
 }

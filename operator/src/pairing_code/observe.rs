@@ -19,16 +19,39 @@ use crate::{
 /// Looks.
 pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Delivery) -> Observed {
     let namespace = code.namespace().unwrap_or_default();
-    let network = context.stores.networks.get(&namespace, &code.spec.network_ref.name);
-    let others: Vec<_> = context.stores.codes.list_in(&namespace).into_iter().filter(|other| other.uid() != code.uid()).collect();
+    let network = context
+        .stores
+        .networks
+        .get(&namespace, &code.spec.network_ref.name);
+    let others: Vec<_> = context
+        .stores
+        .codes
+        .list_in(&namespace)
+        .into_iter()
+        .filter(|other| other.uid() != code.uid())
+        .collect();
     let domain = &context.config.cluster_domain;
-    let limit = network.as_ref().map_or(0, |network| network.spec.pairing.max_ttl_seconds);
+    let limit = network
+        .as_ref()
+        .map_or(0, |network| network.spec.pairing.max_ttl_seconds);
     Observed {
         now: clock::now(),
-        key: network.as_ref().map_or(Err(KeyError::NotMade), |network| context.keys.of(network)),
-        responders: network.as_deref().map_or_else(Vec::new, |network: &PeerNetwork| addresses::responders(network, domain, Side::Outside)),
-        other_codes: others.iter().map(|other| counted(other, &code, limit)).sum(),
-        secret_rival: others.iter().find(|other| is_rival(other, &code)).map(|other| other.name_any()),
+        key: network
+            .as_ref()
+            .map_or(Err(KeyError::NotMade), |network| context.keys.of(network)),
+        responders: network
+            .as_deref()
+            .map_or_else(Vec::new, |network: &PeerNetwork| {
+                addresses::responders(network, domain, Side::Outside)
+            }),
+        other_codes: others
+            .iter()
+            .map(|other| counted(other, &code, limit))
+            .sum(),
+        secret_rival: others
+            .iter()
+            .find(|other| is_rival(other, &code))
+            .map(|other| other.name_any()),
         delivery,
         network,
         code,
@@ -40,8 +63,13 @@ fn counted(other: &PairingCode, code: &PairingCode, longest: u32) -> u32 {
     if other.spec.network_ref != code.spec.network_ref {
         return 0;
     }
-    let issued = other.status.as_ref().is_some_and(|status| status.group.is_some());
-    let comes = other.spec.state == CodeState::Active && other.spec.ttl_seconds <= longest && is_older(other, code);
+    let issued = other
+        .status
+        .as_ref()
+        .is_some_and(|status| status.group.is_some());
+    let comes = other.spec.state == CodeState::Active
+        && other.spec.ttl_seconds <= longest
+        && is_older(other, code);
     match (issued, comes) {
         (true, _) => available(other),
         (false, true) => other.spec.count.into(),
@@ -55,6 +83,9 @@ fn is_older(other: &PairingCode, code: &PairingCode) -> bool {
 }
 
 fn is_rival(other: &PairingCode, code: &PairingCode) -> bool {
-    let holds = other.status.as_ref().is_some_and(|status| status.secret_ref.is_some());
+    let holds = other
+        .status
+        .as_ref()
+        .is_some_and(|status| status.secret_ref.is_some());
     (holds || is_older(other, code)) && secret_name(other) == secret_name(code)
 }

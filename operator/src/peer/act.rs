@@ -1,10 +1,10 @@
 //! Does what was decided about a Peer.
 
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use peerup_crds::{
     Peer, PeerNetwork, PeerStatus, Revocation,
     names::{finalizers, managers},
@@ -13,20 +13,43 @@ use peerup_protocol::{UnixTime, record::MAX_REVOCATIONS};
 use serde_json::json;
 
 use super::decide::Write;
-use crate::{clock, context::Context, controller::{ReconcileError, title}, network::unless_gone};
+use crate::{
+    clock,
+    context::Context,
+    controller::{ReconcileError, title},
+    network::unless_gone,
+};
 
 /// Tries to write a revocation before the reconcile is begun anew.
 const SWAPS: usize = 8;
 
 fn peers(context: &Context, peer: &Peer) -> Api<Peer> {
-    Api::namespaced(context.client.clone(), &peer.namespace().unwrap_or_default())
+    Api::namespaced(
+        context.client.clone(),
+        &peer.namespace().unwrap_or_default(),
+    )
 }
 
 /// Deletes exactly this Peer as it was seen, and lets it go.
-pub(super) async fn delete(context: &Context, peer: &Peer, why: &str) -> Result<(), ReconcileError> {
-    let seen = Preconditions { uid: peer.uid(), resource_version: peer.resource_version() };
-    let deleted = peers(context, peer).delete(&peer.name_any(), &DeleteParams::default().preconditions(seen)).await;
-    deleted.map(drop).or_else(unless_gone).map_err(ReconcileError::at("delete the Peer"))?;
+pub(super) async fn delete(
+    context: &Context,
+    peer: &Peer,
+    why: &str,
+) -> Result<(), ReconcileError> {
+    let seen = Preconditions {
+        uid: peer.uid(),
+        resource_version: peer.resource_version(),
+    };
+    let deleted = peers(context, peer)
+        .delete(
+            &peer.name_any(),
+            &DeleteParams::default().preconditions(seen),
+        )
+        .await;
+    deleted
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(ReconcileError::at("delete the Peer"))?;
     tracing::info!(peer = title(peer), why, "peer deleted");
     release(context, peer).await
 }
@@ -36,41 +59,85 @@ pub(super) async fn release(context: &Context, peer: &Peer) -> Result<(), Reconc
     let mut others = peer.finalizers().to_vec();
     others.retain(|name| name != finalizers::PEER);
     let patch = json!({"metadata": {"uid": peer.uid(), "finalizers": others}});
-    let patched = peers(context, peer).patch(&peer.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-    patched.map(drop).or_else(unless_gone).map_err(ReconcileError::at("release the Peer"))
+    let patched = peers(context, peer)
+        .patch(
+            &peer.name_any(),
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        )
+        .await;
+    patched
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(ReconcileError::at("release the Peer"))
 }
 
 /// Writes the peer's serial and a new epoch to its network, by compare-and-swap.
-pub(super) async fn revoke(context: &Context, peer: &Peer, until: UnixTime) -> Result<(), ReconcileError> {
-    let networks = Api::<PeerNetwork>::namespaced(context.client.clone(), &peer.namespace().unwrap_or_default());
+pub(super) async fn revoke(
+    context: &Context,
+    peer: &Peer,
+    until: UnixTime,
+) -> Result<(), ReconcileError> {
+    let networks = Api::<PeerNetwork>::namespaced(
+        context.client.clone(),
+        &peer.namespace().unwrap_or_default(),
+    );
     let name = &peer.spec.network_ref.name;
     for _ in 0..SWAPS {
-        let found = networks.get_opt(name).await.map_err(ReconcileError::at("read the Peer's network"))?;
-        let Some(mut network) = found else { return Ok(()) };
+        let found = networks
+            .get_opt(name)
+            .await
+            .map_err(ReconcileError::at("read the Peer's network"))?;
+        let Some(mut network) = found else {
+            return Ok(());
+        };
         let status = network.status.get_or_insert_default();
-        if status.revocations.iter().any(|entry| entry.serial == peer.spec.serial) {
+        if status
+            .revocations
+            .iter()
+            .any(|entry| entry.serial == peer.spec.serial)
+        {
             return Ok(());
         }
         if status.revocations.len() >= MAX_REVOCATIONS {
-            return Err(ReconcileError::Other(format!("PeerNetwork {name} has {MAX_REVOCATIONS} revocations, which is the most; one must end before this peer can be revoked")));
+            return Err(ReconcileError::Other(format!(
+                "PeerNetwork {name} has {MAX_REVOCATIONS} revocations, which is the most; one must end before this peer can be revoked"
+            )));
         }
-        status.revocations.push(Revocation { serial: peer.spec.serial.clone(), until_time: clock::time(until) });
+        status.revocations.push(Revocation {
+            serial: peer.spec.serial.clone(),
+            until_time: clock::time(until),
+        });
         status.epoch = Some(status.epoch.unwrap_or(0) + 1);
-        let how = PostParams { field_manager: Some(managers::OPERATOR.to_owned()), ..PostParams::default() };
+        let how = PostParams {
+            field_manager: Some(managers::OPERATOR.to_owned()),
+            ..PostParams::default()
+        };
         match networks.replace_status(name, &how, &network).await {
             Ok(_) => {
                 tracing::info!(peer = title(peer), "peer revoked");
                 return Ok(());
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(source) => return Err(ReconcileError::Api { step: "write the revocation", source }),
+            Err(source) => {
+                return Err(ReconcileError::Api {
+                    step: "write the revocation",
+                    source,
+                });
+            }
         }
     }
-    Err(ReconcileError::Other("the PeerNetwork's status changes too often to be written".to_owned()))
+    Err(ReconcileError::Other(
+        "the PeerNetwork's status changes too often to be written".to_owned(),
+    ))
 }
 
 /// Writes status and pod conditions; neither touches another object of the same name.
-pub(super) async fn write(context: &Context, peer: &Peer, write: Write) -> Result<(), ReconcileError> {
+pub(super) async fn write(
+    context: &Context,
+    peer: &Peer,
+    write: Write,
+) -> Result<(), ReconcileError> {
     let status = match write.status {
         Some(status) => write_status(context, peer, &status).await,
         None => Ok(()),
@@ -82,7 +149,11 @@ pub(super) async fn write(context: &Context, peer: &Peer, write: Write) -> Resul
     status.and(pod)
 }
 
-async fn write_status(context: &Context, peer: &Peer, status: &PeerStatus) -> Result<(), ReconcileError> {
+async fn write_status(
+    context: &Context,
+    peer: &Peer,
+    status: &PeerStatus,
+) -> Result<(), ReconcileError> {
     let body = json!({
         "apiVersion": Peer::api_version(&()),
         "kind": "Peer",
@@ -90,12 +161,23 @@ async fn write_status(context: &Context, peer: &Peer, status: &PeerStatus) -> Re
         "status": status,
     });
     let how = PatchParams::apply(managers::GRADE).force();
-    let patched = peers(context, peer).patch_status(&peer.name_any(), &how, &Patch::Apply(body)).await;
-    patched.map(drop).or_else(unless_gone).map_err(ReconcileError::at("write the Peer's status"))
+    let patched = peers(context, peer)
+        .patch_status(&peer.name_any(), &how, &Patch::Apply(body))
+        .await;
+    patched
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(ReconcileError::at("write the Peer's status"))
 }
 
-async fn write_pod(context: &Context, peer: &Peer, conditions: &[PodCondition]) -> Result<(), ReconcileError> {
-    let Some(pod) = &peer.spec.pod_ref else { return Ok(()) };
+async fn write_pod(
+    context: &Context,
+    peer: &Peer,
+    conditions: &[PodCondition],
+) -> Result<(), ReconcileError> {
+    let Some(pod) = &peer.spec.pod_ref else {
+        return Ok(());
+    };
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -104,6 +186,11 @@ async fn write_pod(context: &Context, peer: &Peer, conditions: &[PodCondition]) 
     });
     let pods = Api::<Pod>::namespaced(context.client.clone(), &pod.namespace);
     let how = PatchParams::apply(managers::GRADE).force();
-    let patched = pods.patch_status(&pod.name, &how, &Patch::Apply(body)).await;
-    patched.map(drop).or_else(unless_gone).map_err(ReconcileError::at("write the pod's conditions"))
+    let patched = pods
+        .patch_status(&pod.name, &how, &Patch::Apply(body))
+        .await;
+    patched
+        .map(drop)
+        .or_else(unless_gone)
+        .map_err(ReconcileError::at("write the pod's conditions"))
 }

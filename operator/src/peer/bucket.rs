@@ -14,7 +14,11 @@ impl Bucket {
     /// A full bucket.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let rate = f64::from(per_second);
-        Self { rate, tokens: rate, last: now }
+        Self {
+            rate,
+            tokens: rate,
+            last: now,
+        }
     }
 
     /// Takes tokens, or says how long to wait for them. More than the bucket holds are given when it is full, and
@@ -49,7 +53,10 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(bucket.take(2, much_later), Ok(()));
         }
-        assert!(bucket.take(2, much_later).is_err(), "an hour of rest is one second's worth");
+        assert!(
+            bucket.take(2, much_later).is_err(),
+            "an hour of rest is one second's worth"
+        );
     }
 
     #[test]

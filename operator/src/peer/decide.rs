@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt as _;
-use peerup_crds::{Peer, PeerMethod, PeerNetwork, PeerState, PeerStatus, PeerType, names::finalizers};
+use peerup_crds::{
+    Peer, PeerMethod, PeerNetwork, PeerState, PeerStatus, PeerType, names::finalizers,
+};
 use peerup_protocol::{UnixTime, grade::Grade};
 
 use crate::{clock, context::Heard};
@@ -110,19 +112,30 @@ pub enum Turn {
 #[must_use]
 pub fn decide(seen: &Observed) -> Decision {
     let Some(network) = &seen.network else {
-        return if is_deleted(seen) { Decision::Release } else { Decision::Delete { why: "its network is gone" } };
+        return if is_deleted(seen) {
+            Decision::Release
+        } else {
+            Decision::Delete {
+                why: "its network is gone",
+            }
+        };
     };
     if is_deleted(seen) {
         return end(seen, network);
     }
     if network.metadata.deletion_timestamp.is_some() {
-        return Decision::Delete { why: "its network is being deleted" };
+        return Decision::Delete {
+            why: "its network is being deleted",
+        };
     }
     if let Some(why) = surplus(seen, network) {
         return Decision::Delete { why };
     }
-    if seen.peer.spec.state == PeerState::Revoked && !is_revoked(seen, network) && has_record(seen) {
-        return Decision::Revoke { until: last_record_ends(seen) };
+    if seen.peer.spec.state == PeerState::Revoked && !is_revoked(seen, network) && has_record(seen)
+    {
+        return Decision::Revoke {
+            until: last_record_ends(seen),
+        };
     }
     Decision::Keep(Box::new(keep(seen, network)))
 }
@@ -133,27 +146,55 @@ fn is_deleted(seen: &Observed) -> bool {
 
 /// A Peer that somebody deletes: its record is taken back first, but for pods, whose key has gone with them.
 fn end(seen: &Observed, network: &PeerNetwork) -> Decision {
-    if !seen.peer.finalizers().iter().any(|name| name == finalizers::PEER) {
-        return Decision::Keep(Box::new(Keep { write: None, again_seconds: CLAIM_SECONDS }));
+    if !seen
+        .peer
+        .finalizers()
+        .iter()
+        .any(|name| name == finalizers::PEER)
+    {
+        return Decision::Keep(Box::new(Keep {
+            write: None,
+            again_seconds: CLAIM_SECONDS,
+        }));
     }
     let pod_is_gone = matches!(seen.pod, PodSeen::Gone);
-    if network.metadata.deletion_timestamp.is_some() || pod_is_gone || !has_record(seen) || is_revoked(seen, network) {
+    if network.metadata.deletion_timestamp.is_some()
+        || pod_is_gone
+        || !has_record(seen)
+        || is_revoked(seen, network)
+    {
         return Decision::Release;
     }
-    Decision::Revoke { until: last_record_ends(seen) }
+    Decision::Revoke {
+        until: last_record_ends(seen),
+    }
 }
 
 fn has_record(seen: &Observed) -> bool {
-    let joined_once = seen.peer.status.as_ref().is_some_and(|status| status.joined_time.is_some());
+    let joined_once = seen
+        .peer
+        .status
+        .as_ref()
+        .is_some_and(|status| status.joined_time.is_some());
     // An attested peer may have redeemed at a former leader that ended before it wrote so.
     seen.redeemed || joined_once || seen.peer.spec.method == PeerMethod::Attested
 }
 
 fn is_revoked(seen: &Observed, network: &PeerNetwork) -> bool {
-    let listed = network.status.as_ref().map(|status| status.revocations.as_slice()).unwrap_or_default();
-    let over = seen.peer.status.as_ref().and_then(|status| status.credential_expiration_time.as_ref());
+    let listed = network
+        .status
+        .as_ref()
+        .map(|status| status.revocations.as_slice())
+        .unwrap_or_default();
+    let over = seen
+        .peer
+        .status
+        .as_ref()
+        .and_then(|status| status.credential_expiration_time.as_ref());
     let over = over.is_some_and(|end| clock::unix(end) + life(seen) <= seen.now);
-    over || listed.iter().any(|entry| entry.serial == seen.peer.spec.serial)
+    over || listed
+        .iter()
+        .any(|entry| entry.serial == seen.peer.spec.serial)
 }
 
 fn life(seen: &Observed) -> u64 {
@@ -171,11 +212,18 @@ fn surplus(seen: &Observed, network: &PeerNetwork) -> Option<&'static str> {
         (PodSeen::Gone, PeerType::Pod) => return Some("its pod is gone"),
         (PodSeen::Alive(_) | PodSeen::NotAPod | PodSeen::Gone, _) => {}
     }
-    let age = seen.peer.creation_timestamp().map_or(0, |created| seen.now.saturating_sub(clock::unix(&created)));
+    let age = seen
+        .peer
+        .creation_timestamp()
+        .map_or(0, |created| seen.now.saturating_sub(clock::unix(&created)));
     if !has_record(seen) && age > CLAIM_SECONDS {
         return Some("its claim was not followed by the use of a code");
     }
-    let ended = seen.peer.status.as_ref().and_then(|status| status.credential_expiration_time.as_ref());
+    let ended = seen
+        .peer
+        .status
+        .as_ref()
+        .and_then(|status| status.credential_expiration_time.as_ref());
     let retained = u64::from(network.spec.peers.retain_after_offline_seconds);
     let forgotten = seen.peer.spec.type_ == PeerType::External
         && !seen.online
@@ -199,13 +247,29 @@ fn keep(seen: &Observed, network: &PeerNetwork) -> Keep {
         (false, Some(Grade::A | Grade::B | Grade::C) | None) => Turn::Other,
     };
     let status = (seen.peer.status.as_ref() != Some(&status)).then_some(status);
-    let write = (status.is_some() || pod_conditions.is_some()).then_some(Write { turn, status, pod_conditions });
-    Keep { write, again_seconds: again(seen, &state) }
+    let write = (status.is_some() || pod_conditions.is_some()).then_some(Write {
+        turn,
+        status,
+        pod_conditions,
+    });
+    Keep {
+        write,
+        again_seconds: again(seen, &state),
+    }
 }
 
 /// The next time at which time alone may change something.
 fn again(seen: &Observed, state: &grade::State) -> u64 {
-    let claim = if has_record(seen) { u64::MAX } else { CLAIM_SECONDS / 2 };
+    let claim = if has_record(seen) {
+        u64::MAX
+    } else {
+        CLAIM_SECONDS / 2
+    };
     let credential = seen.credential.0 + life(seen) * 2 / 3;
-    state.changes_at.min(credential).saturating_sub(seen.now).min(claim).clamp(1, 3600)
+    state
+        .changes_at
+        .min(credential)
+        .saturating_sub(seen.now)
+        .min(claim)
+        .clamp(1, 3600)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
-use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PodRef};
+use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PeerStatus, PodRef};
 
 use super::decide::{Observed, PodSeen};
 use crate::{
@@ -21,16 +21,26 @@ use crate::{
 const PRESENCE_SECONDS: u64 = 45;
 
 /// Looks.
-pub(super) async fn observe(context: &Context, term: Term, peer: Arc<Peer>) -> Result<Observed, ReconcileError> {
+pub(super) async fn observe(
+    context: &Context,
+    term: Term,
+    peer: Arc<Peer>,
+) -> Result<Observed, ReconcileError> {
     let namespace = peer.namespace().unwrap_or_default();
-    let key = PeerKey { namespace: namespace.clone(), name: peer.name_any() };
+    let key = PeerKey {
+        namespace: namespace.clone(),
+        name: peer.name_any(),
+    };
     let uid = peer.uid().unwrap_or_default();
     let now = clock::now();
     let network = network(context, &namespace, &peer.spec.network_ref.name).await?;
     let online = match (&network, peer.spec.peer_id.parse()) {
         (Some(network), Ok(id)) => {
             let since = now.saturating_sub(PRESENCE_SECONDS);
-            !context.presence.relays_of(&network.uid().unwrap_or_default(), &id, since).is_empty()
+            !context
+                .presence
+                .relays_of(&network.uid().unwrap_or_default(), &id, since)
+                .is_empty()
         }
         (None, _) | (_, Err(_)) => false,
     };
@@ -58,23 +68,44 @@ pub(super) async fn observe(context: &Context, term: Term, peer: Arc<Peer>) -> R
 }
 
 /// The network; one that the store does not know is asked for.
-async fn network(context: &Context, namespace: &str, name: &str) -> Result<Option<Arc<PeerNetwork>>, ReconcileError> {
+async fn network(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<PeerNetwork>>, ReconcileError> {
     if let Some(network) = context.stores.networks.get(namespace, name) {
         return Ok(Some(network));
     }
     let networks = Api::<PeerNetwork>::namespaced(context.client.clone(), namespace);
-    let found = networks.get_opt(name).await.map_err(ReconcileError::at("look for the Peer's network"))?;
+    let found = networks
+        .get_opt(name)
+        .await
+        .map_err(ReconcileError::at("look for the Peer's network"))?;
     Ok(found.map(Arc::new))
 }
 
 async fn pod(context: &Context, peer: &Peer) -> Result<PodSeen, ReconcileError> {
-    let Some(wanted) = &peer.spec.pod_ref else { return Ok(PodSeen::NotAPod) };
+    let Some(wanted) = &peer.spec.pod_ref else {
+        return Ok(PodSeen::NotAPod);
+    };
     let is_it = |pod: &Pod, wanted: &PodRef| pod.uid().as_ref() == Some(&wanted.uid);
-    if let Some(pod) = context.stores.pods.get(&wanted.namespace, &wanted.name).filter(|pod| is_it(pod, wanted)) {
-        return Ok(if has_ended(&pod) { PodSeen::Gone } else { PodSeen::Alive(pod) });
+    if let Some(pod) = context
+        .stores
+        .pods
+        .get(&wanted.namespace, &wanted.name)
+        .filter(|pod| is_it(pod, wanted))
+    {
+        return Ok(if has_ended(&pod) {
+            PodSeen::Gone
+        } else {
+            PodSeen::Alive(pod)
+        });
     }
     let pods = Api::<Pod>::namespaced(context.client.clone(), &wanted.namespace);
-    let found = pods.get_opt(&wanted.name).await.map_err(ReconcileError::at("look for the Peer's pod"))?;
+    let found = pods
+        .get_opt(&wanted.name)
+        .await
+        .map_err(ReconcileError::at("look for the Peer's pod"))?;
     Ok(match found.filter(|pod| is_it(pod, wanted)) {
         Some(pod) if !has_ended(&pod) => PodSeen::Alive(Arc::new(pod)),
         Some(_) | None => PodSeen::Gone,
@@ -94,13 +125,19 @@ async fn redeemed(
     uid: &str,
     code: Option<&PairingCode>,
 ) -> Result<bool, ReconcileError> {
-    let known = context.reports.has_redeemed(key, uid);
+    let joined = |status: &PeerStatus| status.joined_time.is_some();
+    let known = context.reports.has_redeemed(key, uid) || peer.status.as_ref().is_some_and(joined);
     match (peer.spec.method, &peer.spec.pairing_code_ref) {
         (PeerMethod::Attested, _) | (PeerMethod::Code, None) => Ok(known),
-        (PeerMethod::Code, Some(_)) if known || code.is_some_and(|code| names(code, peer)) => Ok(true),
+        (PeerMethod::Code, Some(_)) if known || code.is_some_and(|code| names(code, peer)) => {
+            Ok(true)
+        }
         (PeerMethod::Code, Some(reference)) => {
             let codes = Api::<PairingCode>::namespaced(context.client.clone(), &key.namespace);
-            let found = codes.get_opt(&reference.name).await.map_err(ReconcileError::at("look for the Peer's code"))?;
+            let found = codes
+                .get_opt(&reference.name)
+                .await
+                .map_err(ReconcileError::at("look for the Peer's code"))?;
             Ok(found.is_some_and(|code| names(&code, peer)))
         }
     }
@@ -108,6 +145,14 @@ async fn redeemed(
 
 /// Whether a slot of the PairingCode is used by this peer.
 fn names(code: &PairingCode, peer: &Peer) -> bool {
-    let slots = code.status.as_ref().map(|status| status.codes.as_slice()).unwrap_or_default();
-    slots.iter().any(|slot| slot.peer_ref.as_ref().is_some_and(|user| user.name == peer.name_any()))
+    let slots = code
+        .status
+        .as_ref()
+        .map(|status| status.codes.as_slice())
+        .unwrap_or_default();
+    slots.iter().any(|slot| {
+        slot.peer_ref
+            .as_ref()
+            .is_some_and(|user| user.name == peer.name_any())
+    })
 }

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use peerup_crds::Peer;
 use kube::runtime::reflector::ObjectRef;
+use peerup_crds::Peer;
 use prometheus::IntGauge;
 use tokio::sync::Notify;
 
@@ -47,14 +47,19 @@ impl Writes {
             joins: Bucket::new(JOINS_PER_SECOND, now),
             others: Bucket::new(per_second, now),
         };
-        Self { waiting: Arc::new(Mutex::new(waiting)), news: Arc::default(), length }
+        Self {
+            waiting: Arc::new(Mutex::new(waiting)),
+            news: Arc::default(),
+            length,
+        }
     }
 
     /// A peer has something to be written; one that waits already keeps its better place.
     pub(super) fn enqueue(&self, peer: ObjectRef<Peer>, turn: Turn) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.add(peer, turn);
-        self.length.set(i64::try_from(waiting.queue.len()).unwrap_or(i64::MAX));
+        self.length
+            .set(i64::try_from(waiting.queue.len()).unwrap_or(i64::MAX));
         self.news.notify_one();
     }
 
@@ -64,7 +69,8 @@ impl Writes {
             let wait = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 let next = waiting.pop(Instant::now());
-                self.length.set(i64::try_from(waiting.queue.len()).unwrap_or(i64::MAX));
+                self.length
+                    .set(i64::try_from(waiting.queue.len()).unwrap_or(i64::MAX));
                 next
             };
             match wait {
@@ -97,7 +103,11 @@ impl Waiting {
 
     /// The next peer; else how long to wait for budget; `None`: nobody waits.
     fn pop(&mut self, now: Instant) -> Result<ObjectRef<Peer>, Option<Duration>> {
-        let join = self.queue.first().copied().filter(|(turn, _)| *turn == Turn::Join);
+        let join = self
+            .queue
+            .first()
+            .copied()
+            .filter(|(turn, _)| *turn == Turn::Join);
         let other = self.queue.range((Turn::Offline, 0)..).next().copied();
         let mut wait = None;
         for (entry, bucket) in [(join, &mut self.joins), (other, &mut self.others)] {
@@ -127,7 +137,10 @@ mod tests {
 
     fn waiting(per_second: u32, now: Instant) -> Waiting {
         let writes = Writes::new(per_second, IntGauge::new("length", "x").unwrap());
-        let mut waiting = Arc::into_inner(writes.waiting).unwrap().into_inner().unwrap();
+        let mut waiting = Arc::into_inner(writes.waiting)
+            .unwrap()
+            .into_inner()
+            .unwrap();
         waiting.joins = Bucket::new(4, now);
         waiting.others = Bucket::new(per_second, now);
         waiting
@@ -137,12 +150,20 @@ mod tests {
     fn bad_news_come_first_and_each_peer_once() {
         let now = Instant::now();
         let mut waiting = waiting(100, now);
-        for (name, turn) in [("a", Turn::Other), ("b", Turn::Poor), ("c", Turn::Offline), ("d", Turn::Other), ("a", Turn::Other)] {
+        for (name, turn) in [
+            ("a", Turn::Other),
+            ("b", Turn::Poor),
+            ("c", Turn::Offline),
+            ("d", Turn::Other),
+            ("a", Turn::Other),
+        ] {
             waiting.add(peer(name), turn);
         }
         waiting.add(peer("d"), Turn::Offline);
         waiting.add(peer("d"), Turn::Poor);
-        let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok()).map(|peer| peer.name).collect();
+        let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok())
+            .map(|peer| peer.name)
+            .collect();
         assert_eq!(order, ["c", "d", "b", "a"]);
         assert!(waiting.turns.is_empty() && waiting.peers.is_empty());
         assert_eq!(waiting.pop(now), Err(None));
@@ -157,10 +178,22 @@ mod tests {
         }
         waiting.add(peer("o1"), Turn::Offline);
         waiting.add(peer("o2"), Turn::Offline);
-        let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok()).map(|peer| peer.name).collect();
-        assert_eq!(order, ["j1", "j2", "o1"], "two joins and one other, then both budgets are spent");
+        let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok())
+            .map(|peer| peer.name)
+            .collect();
+        assert_eq!(
+            order,
+            ["j1", "j2", "o1"],
+            "two joins and one other, then both budgets are spent"
+        );
         assert_eq!(waiting.pop(now), Err(Some(Duration::from_millis(500))));
-        assert_eq!(waiting.pop(now + Duration::from_millis(500)).unwrap().name, "j3");
-        assert_eq!(waiting.pop(now + Duration::from_secs(1)).unwrap().name, "o2");
+        assert_eq!(
+            waiting.pop(now + Duration::from_millis(500)).unwrap().name,
+            "j3"
+        );
+        assert_eq!(
+            waiting.pop(now + Duration::from_secs(1)).unwrap().name,
+            "o2"
+        );
     }
 }

@@ -16,12 +16,26 @@ pub(super) struct Plan {
     pub(super) publish: Option<Published>,
 }
 
-pub(super) fn plan(seen: &Observed, key: &NetworkKey, dht_namespace: &str, status: &PeerNetworkStatus) -> Plan {
+pub(super) fn plan(
+    seen: &Observed,
+    key: &NetworkKey,
+    dht_namespace: &str,
+    status: &PeerNetworkStatus,
+) -> Plan {
     let revocations = unexpired(seen);
-    let written = seen.network.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
+    let written = seen
+        .network
+        .status
+        .as_ref()
+        .and_then(|status| status.epoch)
+        .unwrap_or(0);
     // A name that breaks the rule cannot pass the API server; then nothing is signed.
     let Ok(namespace) = DhtNamespace::parse(dht_namespace) else {
-        return Plan { epoch: written, revocations, publish: None };
+        return Plan {
+            epoch: written,
+            revocations,
+            publish: None,
+        };
     };
     let relays = (0..).zip(&status.relays).map(|(ordinal, _)| Relay {
         peer: relay_peer(key, ordinal),
@@ -41,7 +55,10 @@ pub(super) fn plan(seen: &Observed, key: &NetworkKey, dht_namespace: &str, statu
         net: key.id,
         epoch: 0,
         issued: seen.now,
-        serials: revocations.iter().filter_map(|entry| entry.serial.parse::<Serial>().ok()).collect(),
+        serials: revocations
+            .iter()
+            .filter_map(|entry| entry.serial.parse::<Serial>().ok())
+            .collect(),
     };
     let (epoch, due) = number(seen, &document, &list, written);
     document.epoch = epoch;
@@ -52,12 +69,21 @@ pub(super) fn plan(seen: &Observed, key: &NetworkKey, dht_namespace: &str, statu
         document: Signed::sign(&key.signing, document.encode()),
         revocations: Signed::sign(&key.signing, list.encode()),
     });
-    Plan { epoch, revocations, publish }
+    Plan {
+        epoch,
+        revocations,
+        publish,
+    }
 }
 
 /// The number under which to publish, and whether it is time to. A content that nobody has seen under the written
 /// number gets the next one; whoever revokes has written a new number already.
-fn number(seen: &Observed, document: &NetworkDocument, list: &Revocations, written: u64) -> (u64, bool) {
+fn number(
+    seen: &Observed,
+    document: &NetworkDocument,
+    list: &Revocations,
+    written: u64,
+) -> (u64, bool) {
     let Some(published) = &seen.published else {
         return (written + 1, true);
     };
@@ -65,7 +91,10 @@ fn number(seen: &Observed, document: &NetworkDocument, list: &Revocations, writt
     if written > published.epoch {
         (written, true)
     } else if same {
-        (published.epoch, seen.now >= published.issued + RESIGN_SECONDS)
+        (
+            published.epoch,
+            seen.now >= published.issued + RESIGN_SECONDS,
+        )
     } else {
         (published.epoch + 1, true)
     }
@@ -73,15 +102,32 @@ fn number(seen: &Observed, document: &NetworkDocument, list: &Revocations, writt
 
 fn same_content(published: &Published, document: &NetworkDocument, list: &Revocations) -> bool {
     let (epoch, issued) = (published.epoch, published.issued);
-    let document = NetworkDocument { epoch, issued, ..document.clone() };
-    let list = Revocations { epoch, issued, ..list.clone() };
+    let document = NetworkDocument {
+        epoch,
+        issued,
+        ..document.clone()
+    };
+    let list = Revocations {
+        epoch,
+        issued,
+        ..list.clone()
+    };
     published.document.bytes == document.encode() && published.revocations.bytes == list.encode()
 }
 
 /// Entries leave when the record that they speak of has ended by itself.
 fn unexpired(seen: &Observed) -> Vec<Revocation> {
-    let all = seen.network.status.as_ref().map(|status| status.revocations.as_slice()).unwrap_or_default();
-    let mut kept: Vec<_> = all.iter().filter(|entry| clock::unix(&entry.until_time) > seen.now).cloned().collect();
+    let all = seen
+        .network
+        .status
+        .as_ref()
+        .map(|status| status.revocations.as_slice())
+        .unwrap_or_default();
+    let mut kept: Vec<_> = all
+        .iter()
+        .filter(|entry| clock::unix(&entry.until_time) > seen.now)
+        .cloned()
+        .collect();
     kept.sort_by(|a, b| a.serial.cmp(&b.serial));
     kept
 }

@@ -20,7 +20,9 @@ type Conditions = Vec<(&'static str, Said)>;
 
 /// The status of a network that runs, but for epoch and revocations.
 pub(super) fn running(seen: &Observed, key: &NetworkKey, dht_namespace: &str) -> PeerNetworkStatus {
-    let relays: Vec<_> = (0..seen.network.spec.relay.managed.replicas).map(|ordinal| relay(seen, key, ordinal)).collect();
+    let relays: Vec<_> = (0..seen.network.spec.relay.managed.replicas)
+        .map(|ordinal| relay(seen, key, ordinal))
+        .collect();
     let available = relay_available(seen, &relays);
     let conditions = vec![
         (types::READY, ready(seen, &available)),
@@ -70,30 +72,65 @@ fn counted(seen: &Observed) -> PeerNetworkStatus {
     }
 }
 
-fn stamped(seen: &Observed, said: Conditions) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    let former = seen.network.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions::next(former, said, seen.network.metadata.generation, &clock::time(seen.now))
+fn stamped(
+    seen: &Observed,
+    said: Conditions,
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let former = seen
+        .network
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    conditions::next(
+        former,
+        said,
+        seen.network.metadata.generation,
+        &clock::time(seen.now),
+    )
 }
 
 fn relay(seen: &Observed, key: &NetworkKey, ordinal: u8) -> RelayStatus {
     RelayStatus {
         name: names::relay_replica(&seen.network.name_any(), ordinal),
         peer_id: relay_peer(key, ordinal).to_string(),
-        addresses: relay_addresses(seen, ordinal).iter().map(ToString::to_string).collect(),
-        state: if seen.pods.get(&ordinal).is_some_and(|pod| is_ready(pod)) { RelayState::Ready } else { RelayState::NotReady },
+        addresses: relay_addresses(seen, ordinal)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        state: if seen.pods.get(&ordinal).is_some_and(|pod| is_ready(pod)) {
+            RelayState::Ready
+        } else {
+            RelayState::NotReady
+        },
     }
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let ready = conditions.is_some_and(|all| {
+        all.iter()
+            .any(|one| one.type_ == "Ready" && one.status == "True")
+    });
     ready && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn ready(seen: &Observed, available: &Said) -> Said {
-    let revocations = seen.network.status.as_ref().map_or(0, |status| status.revocations.len());
+    let revocations = seen
+        .network
+        .status
+        .as_ref()
+        .map_or(0, |status| status.revocations.len());
     if revocations >= MAX_REVOCATIONS {
-        return Said::no("RevocationsFull", format!("{revocations} peers are revoked, which is the most; the oldest entries leave as their records end"));
+        return Said::no(
+            "RevocationsFull",
+            format!(
+                "{revocations} peers are revoked, which is the most; the oldest entries leave as their records end"
+            ),
+        );
     }
     if available.status != "True" {
         return Said::no(available.reason, available.message.clone());
@@ -102,50 +139,89 @@ fn ready(seen: &Observed, available: &Said) -> Said {
 }
 
 fn relay_available(seen: &Observed, relays: &[RelayStatus]) -> Said {
-    let ready = relays.iter().filter(|relay| relay.state == RelayState::Ready).count();
+    let ready = relays
+        .iter()
+        .filter(|relay| relay.state == RelayState::Ready)
+        .count();
     let serving = format!("{ready} of {} relays are ready", relays.len());
     if ready == 0 {
-        return Said::no("NoRelayReady", format!("{serving}; see kubectl describe statefulset {}", names::relay(&seen.network.name_any())));
+        return Said::no(
+            "NoRelayReady",
+            format!(
+                "{serving}; see kubectl describe statefulset {}",
+                names::relay(&seen.network.name_any())
+            ),
+        );
     }
     let managed = &seen.network.spec.relay.managed;
-    let mut advertised = managed.advertise_addresses.iter().flat_map(|advertised| &advertised.addresses);
+    let mut advertised = managed
+        .advertise_addresses
+        .iter()
+        .flat_map(|advertised| &advertised.addresses);
     if let Some(problem) = advertised.find_map(|text| addresses::problem(text)) {
         return Said::yes("BadAdvertisedAddress", format!("{serving}; {problem}"));
     }
     let places = u64::from(managed.replicas) * u64::from(managed.max_reservations);
     let wanted = u64::from(managed.replicas.min(2)) * u64::from(seen.network.spec.peers.max_peers);
     if places < wanted {
-        return Said::yes("TooFewReservations", format!("{serving}; {places} reservations are fewer than the {wanted} that maxPeers may need: raise maxReservations or replicas"));
+        return Said::yes(
+            "TooFewReservations",
+            format!(
+                "{serving}; {places} reservations are fewer than the {wanted} that maxPeers may need: raise maxReservations or replicas"
+            ),
+        );
     }
-    let outside = relays.iter().zip(0..).any(|(relay, ordinal)| has_outside(seen, relay, ordinal));
+    let outside = relays
+        .iter()
+        .zip(0..)
+        .any(|(relay, ordinal)| has_outside(seen, relay, ordinal));
     match (outside, managed.service.type_) {
         (true, _) => Said::yes("Available", serving),
-        (false, ServiceType::ClusterIP) => {
-            Said::yes("InsideOnly", format!("{serving}, reachable from inside the cluster; for machines outside set relay.managed.service.type or advertiseAddresses"))
-        }
-        (false, ServiceType::NodePort | ServiceType::LoadBalancer) => {
-            Said::yes("NoOutsideAddress", format!("{serving}; no address from outside is known yet"))
-        }
+        (false, ServiceType::ClusterIP) => Said::yes(
+            "InsideOnly",
+            format!(
+                "{serving}, reachable from inside the cluster; for machines outside set relay.managed.service.type or advertiseAddresses"
+            ),
+        ),
+        (false, ServiceType::NodePort | ServiceType::LoadBalancer) => Said::yes(
+            "NoOutsideAddress",
+            format!("{serving}; no address from outside is known yet"),
+        ),
     }
 }
 
 fn has_outside(seen: &Observed, relay: &RelayStatus, ordinal: u8) -> bool {
-    let (namespace, name) = (seen.network.namespace().unwrap_or_default(), seen.network.name_any());
+    let (namespace, name) = (
+        seen.network.namespace().unwrap_or_default(),
+        seen.network.name_any(),
+    );
     let host = addresses::inside_host(&namespace, &name, ordinal, &seen.relay.cluster_domain);
     !addresses::of_side(&relay.addresses, &host, addresses::Side::Outside).is_empty()
 }
 
 fn injection_ready(seen: &Observed) -> Said {
     if seen.network.spec.injection.policy == Switch::Disabled {
-        return Said::no("InjectionDisabled", "injection.policy is Disabled: no pod gets a new sidecar");
+        return Said::no(
+            "InjectionDisabled",
+            "injection.policy is Disabled: no pod gets a new sidecar",
+        );
     }
     let counts = &seen.injection;
     if counts.not_injected > 0 {
-        let message = format!("{} pods asked for a sidecar and have none; restart them, and see their owners' events", counts.not_injected);
+        let message = format!(
+            "{} pods asked for a sidecar and have none; restart them, and see their owners' events",
+            counts.not_injected
+        );
         return Said::no("NotInjected", message);
     }
     if counts.outdated > 0 {
-        return Said::yes("Outdated", format!("{} of {} pods have the sidecar of a former template until they restart", counts.outdated, counts.pods));
+        return Said::yes(
+            "Outdated",
+            format!(
+                "{} of {} pods have the sidecar of a former template until they restart",
+                counts.outdated, counts.pods
+            ),
+        );
     }
     Said::yes("Injecting", format!("{} pods have a sidecar", counts.pods))
 }
@@ -154,36 +230,69 @@ fn peers_reachable(seen: &Observed) -> Said {
     let counts = &seen.census.counts;
     let minimum = seen.network.spec.reachability.minimum_grade;
     if counts.below_minimum > 0 {
-        return Said::no("BelowMinimumGrade", format!("{} of {} peers are below grade {minimum}", counts.below_minimum, counts.total));
+        return Said::no(
+            "BelowMinimumGrade",
+            format!(
+                "{} of {} peers are below grade {minimum}",
+                counts.below_minimum, counts.total
+            ),
+        );
     }
     if counts.unknown > 0 {
-        return Said::unknown("ReportsMissing", format!("{} of {} peers have not reported lately", counts.unknown, counts.total));
+        return Said::unknown(
+            "ReportsMissing",
+            format!(
+                "{} of {} peers have not reported lately",
+                counts.unknown, counts.total
+            ),
+        );
     }
-    Said::yes("AllReachable", format!("no peer of {} is below grade {minimum}", counts.total))
+    Said::yes(
+        "AllReachable",
+        format!("no peer of {} is below grade {minimum}", counts.total),
+    )
 }
 
 fn suspended(seen: &Observed) -> Said {
     if seen.network.spec.suspend {
-        Said::yes("Suspended", "spec.suspend is set: no new codes, joins or records")
+        Said::yes(
+            "Suspended",
+            "spec.suspend is set: no new codes, joins or records",
+        )
     } else {
         Said::no("Active", "the network takes new members")
     }
 }
 
 /// The status, if it says something new.
-pub(super) fn if_changed(network: &PeerNetwork, status: PeerNetworkStatus) -> Option<PeerNetworkStatus> {
+pub(super) fn if_changed(
+    network: &PeerNetwork,
+    status: PeerNetworkStatus,
+) -> Option<PeerNetworkStatus> {
     (network.status.as_ref() != Some(&status)).then_some(status)
 }
 
 /// An event when readiness changes or changes its reason.
 pub(super) fn event(network: &PeerNetwork, status: &PeerNetworkStatus) -> Option<Event> {
-    let former = network.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let former = network
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
     let before = conditions::find(former, types::READY).map(|ready| ready.reason.as_str());
     let ready = conditions::find(&status.conditions, types::READY)?;
     let begins = before.is_none() && ready.reason == "NoRelayReady";
     (before != Some(ready.reason.as_str())).then(|| Event {
         warning: ready.status != "True" && !begins,
-        reason: if begins { "Starting".to_owned() } else { ready.reason.clone() },
-        note: if begins { "relays are starting".to_owned() } else { ready.message.clone() },
+        reason: if begins {
+            "Starting".to_owned()
+        } else {
+            ready.reason.clone()
+        },
+        note: if begins {
+            "relays are starting".to_owned()
+        } else {
+            ready.message.clone()
+        },
     })
 }

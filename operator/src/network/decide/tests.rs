@@ -1,7 +1,6 @@
 //! Tables of what a network needs next.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use peerup_crds::PeerCounts;
 use peerup_protocol::{
     id::Serial,
     record::{NetworkDocument, Revocations},
@@ -10,6 +9,8 @@ use peerup_protocol::{
 use serde_json::{Value, json};
 
 use super::*;
+
+mod relays;
 
 const NOW: UnixTime = 1_800_000_000;
 
@@ -67,16 +68,28 @@ fn kept(seen: &Observed) -> Keep {
 
 fn condition<'a>(keep: &'a Keep, type_: &str) -> &'a Condition {
     let status = keep.status.as_ref().expect("a new status");
-    status.conditions.iter().find(|condition| condition.type_ == type_).expect("the condition")
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .expect("the condition")
 }
 
 /// What the network controller would see after it has written and published.
 fn after(seen: &Observed, keep: Keep) -> Observed {
     let mut network = PeerNetwork::clone(&seen.network);
     network.status = keep.status.or(network.status);
-    let published = keep.publish.map(Arc::new).or_else(|| seen.published.clone());
+    let published = keep
+        .publish
+        .map(Arc::new)
+        .or_else(|| seen.published.clone());
     let children = keep.apply.iter().map(|object| object.key.clone()).collect();
-    Observed { network: Arc::new(network), published, children, ..seen.clone() }
+    Observed {
+        network: Arc::new(network),
+        published,
+        children,
+        ..seen.clone()
+    }
 }
 
 fn relay_pod() -> Arc<Pod> {
@@ -87,14 +100,24 @@ fn relay_pod() -> Arc<Pod> {
 #[test]
 fn a_new_network_gets_finalizer_then_key_then_everything() {
     let bare = network(|network| network["metadata"]["finalizers"] = json!([]));
-    let keep = kept(&Observed { key: Err(KeyError::NotMade), ..observed(bare) });
+    let keep = kept(&Observed {
+        key: Err(KeyError::NotMade),
+        ..observed(bare)
+    });
     assert!(keep.add_finalizer && !keep.make_key && keep.status.is_none() && keep.apply.is_empty());
 
-    let keep = kept(&Observed { key: Err(KeyError::NotMade), ..observed(network(|_| {})) });
+    let keep = kept(&Observed {
+        key: Err(KeyError::NotMade),
+        ..observed(network(|_| {}))
+    });
     assert!(keep.make_key && keep.apply.is_empty() && keep.status.is_none());
 
     let keep = kept(&observed(network(|_| {})));
-    let names: Vec<_> = keep.apply.iter().map(|object| (object.key.kind, object.key.name.as_str())).collect();
+    let names: Vec<_> = keep
+        .apply
+        .iter()
+        .map(|object| (object.key.kind, object.key.name.as_str()))
+        .collect();
     assert_eq!(
         names,
         [
@@ -114,15 +137,31 @@ fn a_new_network_gets_finalizer_then_key_then_everything() {
     let status = keep.status.unwrap();
     assert_eq!(status.dht_namespace.as_deref(), Some("main-0a1b2c3d"));
     assert_eq!(status.network_id, Some(key().id.to_string()));
-    assert_eq!((status.epoch, status.observed_generation), (Some(1), Some(3)));
+    assert_eq!(
+        (status.epoch, status.observed_generation),
+        (Some(1), Some(3))
+    );
 }
 
 #[test]
 fn what_stands_in_the_way_is_said_and_nothing_is_made() {
-    type Change = fn(&mut Observed);
     let table: [(Change, &str); 4] = [
-        (|seen| seen.key = Err(KeyError::Lost { secret: "s".to_owned() }), "NetworkKeyLost"),
-        (|seen| seen.key = Err(KeyError::Malformed { secret: "s".to_owned() }), "NetworkKeyLost"),
+        (
+            |seen| {
+                seen.key = Err(KeyError::Lost {
+                    secret: "s".to_owned(),
+                })
+            },
+            "NetworkKeyLost",
+        ),
+        (
+            |seen| {
+                seen.key = Err(KeyError::Malformed {
+                    secret: "s".to_owned(),
+                })
+            },
+            "NetworkKeyLost",
+        ),
         (|seen| seen.ca = None, "CertificateNotReady"),
         (
             |seen| {
@@ -140,15 +179,27 @@ fn what_stands_in_the_way_is_said_and_nothing_is_made() {
         change(&mut seen);
         let keep = kept(&seen);
         assert_eq!(condition(&keep, "Ready").reason, reason);
-        assert!(keep.apply.is_empty() && keep.publish.is_none() && keep.relay_keys.is_none() && !keep.make_key, "{reason}");
+        assert!(
+            keep.apply.is_empty()
+                && keep.publish.is_none()
+                && keep.relay_keys.is_none()
+                && !keep.make_key,
+            "{reason}"
+        );
         assert!(keep.event.as_ref().unwrap().warning, "{reason}");
     }
 }
 
 #[test]
 fn the_older_of_two_networks_keeps_the_name() {
-    let mut seen = observed(network(|network| network["spec"]["dhtNamespace"] = json!("shared")));
-    let rival = |seniority| Rival { title: "other/one".to_owned(), dht_namespace: "shared".to_owned(), seniority };
+    let mut seen = observed(network(|network| {
+        network["spec"]["dhtNamespace"] = json!("shared")
+    }));
+    let rival = |seniority| Rival {
+        title: "other/one".to_owned(),
+        dht_namespace: "shared".to_owned(),
+        seniority,
+    };
     seen.rivals = vec![rival((UnixTime::MAX, String::new()))];
     assert_eq!(condition(&kept(&seen), "Ready").reason, "NoRelayReady");
     let twin = super::super::observe::seniority(&seen.network).0;
@@ -167,11 +218,17 @@ fn a_settled_network_is_left_alone_until_it_is_time_to_sign() {
     let mut seen = after(&seen, first);
     seen.now += RESIGN_SECONDS - 1;
     let idle = kept(&seen);
-    assert_eq!((&idle.status, &idle.publish, &idle.event), (&None, &None, &None));
+    assert_eq!(
+        (&idle.status, &idle.publish, &idle.event),
+        (&None, &None, &None)
+    );
     seen.now += 1;
     let again = kept(&seen);
     let published = again.publish.unwrap();
-    assert_eq!((again.status, published.epoch, published.issued), (None, 1, seen.now));
+    assert_eq!(
+        (again.status, published.epoch, published.issued),
+        (None, 1, seen.now)
+    );
 }
 
 #[test]
@@ -183,20 +240,35 @@ fn numbers_grow_with_content_and_with_leaders() {
     let mut network = PeerNetwork::clone(&seen.network);
     let status = network.status.as_mut().unwrap();
     status.epoch = Some(2);
-    status.revocations = serde_json::from_value(json!([{"serial": "00000000000000ff", "untilTime": crate::clock::time(NOW + 100)}])).unwrap();
+    status.revocations = serde_json::from_value(
+        json!([{"serial": "00000000000000ff", "untilTime": crate::clock::time(NOW + 100)}]),
+    )
+    .unwrap();
     seen.network = Arc::new(network);
     let keep = kept(&seen);
     let published = keep.publish.clone().unwrap();
     assert_eq!((published.epoch, keep.status.is_none()), (2, true));
     let list = Revocations::decode(&published.revocations.bytes).unwrap();
-    assert_eq!((list.epoch, list.serials.into_iter().collect::<Vec<_>>()), (2, vec![Serial(255)]));
-    assert!(published.revocations.verify(&key().public()).is_ok() && published.document.verify(&key().public()).is_ok());
+    assert_eq!(
+        (list.epoch, list.serials.into_iter().collect::<Vec<_>>()),
+        (2, vec![Serial(255)])
+    );
+    assert!(
+        published.revocations.verify(&key().public()).is_ok()
+            && published.document.verify(&key().public()).is_ok()
+    );
 
     // The entry's time is over.
     let mut seen = after(&seen, keep);
     seen.now += 100;
     let keep = kept(&seen);
-    assert_eq!((keep.status.as_ref().unwrap().epoch, keep.status.as_ref().unwrap().revocations.len()), (Some(3), 0));
+    assert_eq!(
+        (
+            keep.status.as_ref().unwrap().epoch,
+            keep.status.as_ref().unwrap().revocations.len()
+        ),
+        (Some(3), 0)
+    );
 
     // Another leader knows nothing of what was published.
     let mut seen = after(&seen, keep);
@@ -204,47 +276,87 @@ fn numbers_grow_with_content_and_with_leaders() {
     assert_eq!(kept(&seen).publish.unwrap().epoch, 4);
 }
 
-#[test]
-fn the_document_names_every_relay_with_both_sides() {
-    let mut seen = observed(network(|network| network["spec"]["relay"]["managed"]["service"] = json!({"type": "NodePort"})));
-    let ports = [("tcp", 30001), ("quic", 30002), ("stun", 30003), ("stun-alternate", 30004)];
-    let ports = ports.map(|(name, node)| json!({"name": name, "port": 1, "nodePort": node}));
-    let service: Service = serde_json::from_value(json!({"spec": {"ports": ports}})).unwrap();
-    seen.services = BTreeMap::from([(0, Arc::new(service))]);
-    seen.pods = BTreeMap::from([(0, relay_pod())]);
-    let keep = kept(&seen);
-    let document = NetworkDocument::decode(&keep.publish.as_ref().unwrap().document.bytes).unwrap();
-    assert_eq!((document.namespace.as_str(), document.cluster.as_str()), ("main-0a1b2c3d", "local"));
-    assert_eq!(document.relays.iter().map(|relay| relay.addresses.len()).collect::<Vec<_>>(), [8, 4]);
-    assert_eq!(document.relays[0].peer, relay_peer(&key(), 0));
-    assert_eq!(condition(&keep, "RelayAvailable").message, "1 of 2 relays are ready");
-    let status = keep.status.unwrap();
-    assert_eq!(status.relays[0].addresses[4], "/ip4/10.0.0.5/udp/30002/quic-v1");
-    assert_eq!(status.relays[1].state, peerup_crds::RelayState::NotReady);
-}
+type Change = fn(&mut Observed);
 
-#[test]
-fn conditions_say_what_a_person_should_do() {
-    type Change = fn(&mut Observed);
-    let table: [(&str, Change, (&str, &str)); 9] = [
-        ("RelayAvailable", |_| {}, ("True", "InsideOnly")),
-        ("RelayAvailable", |seen| seen.pods.clear(), ("False", "NoRelayReady")),
-        ("RelayAvailable", |seen| spec(seen, |spec| spec.peers.max_peers = 5000), ("True", "TooFewReservations")),
-        ("InjectionReady", |seen| seen.injection.not_injected = 1, ("False", "NotInjected")),
-        ("InjectionReady", |seen| seen.injection.outdated = 1, ("True", "Outdated")),
-        ("InjectionReady", |seen| spec(seen, |spec| spec.injection.policy = peerup_crds::Switch::Disabled), ("False", "InjectionDisabled")),
-        ("PeersReachable", |seen| seen.census.counts = PeerCounts { total: 2, below_minimum: 1, ..PeerCounts::default() }, ("False", "BelowMinimumGrade")),
-        ("PeersReachable", |seen| seen.census.counts.unknown = 1, ("Unknown", "ReportsMissing")),
-        ("Suspended", |seen| spec(seen, |spec| spec.suspend = true), ("True", "Suspended")),
-    ];
-    for (type_, change, expected) in table {
+fn hold(type_: &str, table: &[(Change, (&str, &str))]) {
+    for (change, expected) in table {
         let mut seen = observed(network(|_| {}));
         seen.pods = BTreeMap::from([(0, relay_pod()), (1, relay_pod())]);
         change(&mut seen);
         let keep = kept(&seen);
         let condition = condition(&keep, type_);
-        assert_eq!((condition.status.as_str(), condition.reason.as_str()), expected);
+        assert_eq!(
+            (condition.status.as_str(), condition.reason.as_str()),
+            *expected
+        );
     }
+}
+
+#[test]
+fn relay_available_says_what_relays_lack() {
+    hold(
+        "RelayAvailable",
+        &[
+            (|_| {}, ("True", "InsideOnly")),
+            (|seen| seen.pods.clear(), ("False", "NoRelayReady")),
+            (
+                |seen| spec(seen, |spec| spec.peers.max_peers = 5000),
+                ("True", "TooFewReservations"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn injection_ready_says_what_pods_lack() {
+    let disabled: Change = |seen| {
+        spec(seen, |spec| {
+            spec.injection.policy = peerup_crds::Switch::Disabled
+        })
+    };
+    hold(
+        "InjectionReady",
+        &[
+            (|seen| seen.injection.pods = 1, ("True", "Injecting")),
+            (
+                |seen| seen.injection.not_injected = 1,
+                ("False", "NotInjected"),
+            ),
+            (|seen| seen.injection.outdated = 1, ("True", "Outdated")),
+            (disabled, ("False", "InjectionDisabled")),
+        ],
+    );
+}
+
+#[test]
+fn peers_and_suspension_are_said() {
+    hold(
+        "PeersReachable",
+        &[
+            (
+                |seen| seen.census.counts.total = 2,
+                ("True", "AllReachable"),
+            ),
+            (
+                |seen| seen.census.counts.below_minimum = 1,
+                ("False", "BelowMinimumGrade"),
+            ),
+            (
+                |seen| seen.census.counts.unknown = 1,
+                ("Unknown", "ReportsMissing"),
+            ),
+        ],
+    );
+    hold(
+        "Suspended",
+        &[
+            (|_| {}, ("False", "Active")),
+            (
+                |seen| spec(seen, |spec| spec.suspend = true),
+                ("True", "Suspended"),
+            ),
+        ],
+    );
 }
 
 fn spec(seen: &mut Observed, change: impl FnOnce(&mut peerup_crds::PeerNetworkSpec)) {
@@ -261,9 +373,19 @@ fn what_is_not_needed_any_more_is_deleted() {
     assert!(kept(&seen).delete.is_empty());
     seen.pod_namespaces.clear();
     spec(&mut seen, |spec| spec.relay.managed.replicas = 1);
-    let gone: Vec<_> = kept(&seen).delete.into_iter().map(|key| (key.kind, key.namespace, key.name)).collect();
-    let expected = [(Kind::ConfigMap, "apps", "peerup-0a1b2c3d"), (Kind::Service, "shop", "main-relay-1")];
-    assert_eq!(gone, expected.map(|(kind, namespace, name)| (kind, namespace.to_owned(), name.to_owned())));
+    let gone: Vec<_> = kept(&seen)
+        .delete
+        .into_iter()
+        .map(|key| (key.kind, key.namespace, key.name))
+        .collect();
+    let expected = [
+        (Kind::ConfigMap, "apps", "peerup-0a1b2c3d"),
+        (Kind::Service, "shop", "main-relay-1"),
+    ];
+    assert_eq!(
+        gone,
+        expected.map(|(kind, namespace, name)| (kind, namespace.to_owned(), name.to_owned()))
+    );
 }
 
 #[test]
@@ -275,47 +397,38 @@ fn a_network_that_goes_takes_everything_with_it_and_the_key_last() {
         })
     };
     let mut seen = observed(going("Delete"));
-    let foreign = ChildKey { kind: Kind::ConfigMap, namespace: "apps".to_owned(), name: "peerup-0a1b2c3d".to_owned() };
-    let own = ChildKey { namespace: "shop".to_owned(), ..foreign.clone() };
+    let foreign = ChildKey {
+        kind: Kind::ConfigMap,
+        namespace: "apps".to_owned(),
+        name: "peerup-0a1b2c3d".to_owned(),
+    };
+    let own = ChildKey {
+        namespace: "shop".to_owned(),
+        ..foreign.clone()
+    };
     seen.children = vec![foreign.clone(), own];
     seen.peers = vec!["main.web-0".to_owned()];
     seen.codes = vec!["team".to_owned()];
-    let first = Remove { peers: seen.peers.clone(), codes: seen.codes.clone(), children: vec![foreign.clone()], ..Remove::default() };
+    let first = Remove {
+        peers: seen.peers.clone(),
+        codes: seen.codes.clone(),
+        children: vec![foreign.clone()],
+        ..Remove::default()
+    };
     assert_eq!(decide(&seen), Decision::Remove(first));
     seen.peers.clear();
     seen.codes.clear();
     let key = Some("peerup-network-0a1b2c3d-0000-4000-8000-000000000000".to_owned());
-    let last = Remove { children: vec![foreign], key, finished: true, ..Remove::default() };
+    let last = Remove {
+        children: vec![foreign],
+        key,
+        finished: true,
+        ..Remove::default()
+    };
     assert_eq!(decide(&seen), Decision::Remove(last.clone()));
     seen.network = going("Retain");
-    assert_eq!(decide(&seen), Decision::Remove(Remove { key: None, ..last }));
-}
-
-#[test]
-fn relays_run_restricted_and_only_with_their_own_key() {
-    let keep = kept(&observed(network(|network| {
-        network["spec"]["relay"]["managed"]["podTemplate"] =
-            json!({"labels": {"team": "net", "app.kubernetes.io/name": "mine"}, "nodeSelector": {"zone": "a"}});
-    })));
-    let set = keep.apply.iter().find(|object| object.key.kind == Kind::StatefulSet).unwrap();
-    let template = &set.body["spec"]["template"];
-    assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/name"], "peerup-relay", "ours win");
-    assert_eq!(template["metadata"]["labels"]["team"], "net");
-    assert_eq!(template["metadata"]["labels"]["peerup.dev/inject"], "disabled");
-    let spec = &template["spec"];
-    assert_eq!(spec["nodeSelector"], json!({"zone": "a"}));
-    assert_eq!(spec["automountServiceAccountToken"], false);
-    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
-    let container = &spec["containers"][0];
-    assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
-    let mounts = container["volumeMounts"].as_array().unwrap();
-    let key = mounts.iter().find(|mount| mount["name"] == "key").unwrap();
-    assert_eq!((&key["subPathExpr"], &key["mountPath"]), (&json!("$(POD_NAME)"), &json!("/var/run/peerup/key/seed")));
-    let token = &spec["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "token").unwrap()["projected"]["sources"][0];
-    assert_eq!(token["serviceAccountToken"]["audience"], "peerup.dev/shop/main/relay");
-    let env = container["env"].as_array().unwrap();
-    let of = |name: &str| env.iter().find(|one| one["name"] == name).unwrap()["value"].as_str().unwrap().to_owned();
-    assert_eq!(of("PEERUP_INSIDE_HOST"), "$(POD_NAME).main-relays.shop.svc.cluster.local");
-    assert_eq!(of("PEERUP_NETWORK_PUBLIC_KEY").len(), 64);
-    assert_eq!(of("PEERUP_MAX_PROBATIONARY_PEERS"), "10");
+    assert_eq!(
+        decide(&seen),
+        Decision::Remove(Remove { key: None, ..last })
+    );
 }

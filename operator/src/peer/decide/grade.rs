@@ -35,7 +35,10 @@ pub(super) enum Known {
 
 pub(super) fn state(seen: &Observed, network: &PeerNetwork) -> State {
     let offline = u64::from(network.spec.reachability.offline_after_seconds);
-    let created = seen.peer.creation_timestamp().map_or(seen.now, |created| clock::unix(&created));
+    let created = seen
+        .peer
+        .creation_timestamp()
+        .map_or(seen.now, |created| clock::unix(&created));
     let heard = seen.heard.as_ref().map(|heard| heard.time);
     let since = heard.unwrap_or(0).max(seen.elected).max(created);
     let silence = seen.now.saturating_sub(since);
@@ -46,10 +49,23 @@ pub(super) fn state(seen: &Observed, network: &PeerNetwork) -> State {
             Some(heard) => Known::Reported(Box::new(heard.report.clone())),
             None => Known::Waiting,
         };
-        return State { known, changes_at: since + offline + 1 };
+        return State {
+            known,
+            changes_at: since + offline + 1,
+        };
     }
     if silence <= 2 * offline || held {
-        return State { known: Known::Stale { since }, changes_at: since.max(seen.now.saturating_sub(offline)) + 2 * offline + 1 };
+        return State {
+            known: Known::Stale { since },
+            changes_at: if held {
+                seen.now + offline
+            } else {
+                since + 2 * offline + 1
+            },
+        };
     }
-    State { known: Known::Silent { since }, changes_at: UnixTime::MAX }
+    State {
+        known: Known::Silent { since },
+        changes_at: UnixTime::MAX,
+    }
 }

@@ -28,7 +28,10 @@ pub(super) fn all(seen: &Observed, network: &PeerNetwork, state: &State) -> (Pee
     let mut status = reported(seen, network, &former, state);
     let joined = is_joined(seen, &former, state);
     if joined {
-        status.joined_time = former.joined_time.clone().or_else(|| Some(clock::time(seen.now)));
+        status.joined_time = former
+            .joined_time
+            .clone()
+            .or_else(|| Some(clock::time(seen.now)));
         credential(seen, &former, &mut status, state);
     }
     let said = [
@@ -37,13 +40,21 @@ pub(super) fn all(seen: &Observed, network: &PeerNetwork, state: &State) -> (Pee
         (types::REACHABLE, reachable(&former, &status, state)),
     ];
     let generation = seen.peer.metadata.generation;
-    status.conditions = conditions::next(&former.conditions, said.to_vec(), generation, &clock::time(seen.now));
+    status.conditions = conditions::next(
+        &former.conditions,
+        said.to_vec(),
+        generation,
+        &clock::time(seen.now),
+    );
     (status, said)
 }
 
 fn is_joined(seen: &Observed, former: &PeerStatus, state: &State) -> bool {
     let reports = matches!(state.known, Known::Reported(_));
-    seen.redeemed || former.joined_time.is_some() || seen.online || (seen.peer.spec.method == PeerMethod::Attested && reports)
+    seen.redeemed
+        || former.joined_time.is_some()
+        || seen.online
+        || (seen.peer.spec.method == PeerMethod::Attested && reports)
 }
 
 /// The record in force; a peer that is away does not renew.
@@ -59,8 +70,16 @@ fn credential(seen: &Observed, former: &PeerStatus, status: &mut PeerStatus, sta
 }
 
 /// What the last report says, or what silence makes of it.
-fn reported(seen: &Observed, network: &PeerNetwork, former: &PeerStatus, state: &State) -> PeerStatus {
-    let kept = PeerStatus { conditions: Vec::new(), ..former.clone() };
+fn reported(
+    seen: &Observed,
+    network: &PeerNetwork,
+    former: &PeerStatus,
+    state: &State,
+) -> PeerStatus {
+    let kept = PeerStatus {
+        conditions: Vec::new(),
+        ..former.clone()
+    };
     match &state.known {
         Known::Waiting | Known::Stale { .. } => kept,
         Known::Silent { since } => PeerStatus {
@@ -89,8 +108,15 @@ fn reported(seen: &Observed, network: &PeerNetwork, former: &PeerStatus, state: 
     }
 }
 
-fn changed(former: &PeerStatus, grade: Grade, now: UnixTime) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
-    let same = former.grade_changed_time.clone().filter(|_| former.grade == Some(grade));
+fn changed(
+    former: &PeerStatus,
+    grade: Grade,
+    now: UnixTime,
+) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
+    let same = former
+        .grade_changed_time
+        .clone()
+        .filter(|_| former.grade == Some(grade));
     same.or_else(|| Some(clock::time(now)))
 }
 
@@ -107,9 +133,17 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
 
 /// Names of the relays that hold a place for it; identities that are no relays of the network are left out.
 fn relays(network: &PeerNetwork, report: &Report) -> Vec<String> {
-    let known = network.status.as_ref().map(|status| status.relays.as_slice()).unwrap_or_default();
+    let known = network
+        .status
+        .as_ref()
+        .map(|status| status.relays.as_slice())
+        .unwrap_or_default();
     let held = |id: &str| report.relays.iter().any(|relay| relay.to_string() == id);
-    known.iter().filter(|relay| held(&relay.peer_id)).map(|relay| relay.name.clone()).collect()
+    known
+        .iter()
+        .filter(|relay| held(&relay.peer_id))
+        .map(|relay| relay.name.clone())
+        .collect()
 }
 
 fn joined_said(seen: &Observed, joined: bool) -> Said {
@@ -118,18 +152,30 @@ fn joined_said(seen: &Observed, joined: bool) -> Said {
     }
     match (joined, seen.peer.spec.method) {
         (true, PeerMethod::Code) => Said::yes("CodeUsed", "it holds a record got with a code"),
-        (true, PeerMethod::Attested) => Said::yes("Attested", "it holds a record got by attestation"),
-        (false, PeerMethod::Code | PeerMethod::Attested) => Said::no("Pending", "its name is claimed; it has not got its record yet"),
+        (true, PeerMethod::Attested) => {
+            Said::yes("Attested", "it holds a record got by attestation")
+        }
+        (false, PeerMethod::Code | PeerMethod::Attested) => Said::no(
+            "Pending",
+            "its name is claimed; it has not got its record yet",
+        ),
     }
 }
 
 fn verified(seen: &Observed, joined: bool) -> Said {
     match (seen.peer.spec.method, joined) {
-        (PeerMethod::Attested, true) => {
-            Said::yes("Attested", format!("the API server of cluster {} vouches for the key of this pod", seen.cluster))
-        }
+        (PeerMethod::Attested, true) => Said::yes(
+            "Attested",
+            format!(
+                "the API server of cluster {} vouches for the key of this pod",
+                seen.cluster
+            ),
+        ),
         (PeerMethod::Attested, false) => Said::no("Pending", "it has not got its record yet"),
-        (PeerMethod::Code, _) => Said::no("NotCompared", "whoever held the code; nobody has compared keys"),
+        (PeerMethod::Code, _) => Said::no(
+            "NotCompared",
+            "whoever held the code; nobody has compared keys",
+        ),
     }
 }
 
@@ -143,41 +189,61 @@ fn reachable(former: &PeerStatus, status: &PeerStatus, state: &State) -> Said {
     };
     let text = || status.grade_reason.clone().unwrap_or_default();
     match (&state.known, status.grade) {
-        (Known::Stale { since }, _) => Said::unknown("ReportStale", format!("no report since {}", clock::time(*since).0)),
-        (Known::Waiting, _) if !was_graded(former) => Said::unknown("AwaitingReport", "it has not reported yet"),
-        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, Some(Grade::F)) => Said::no(reason(Grade::F), text()),
-        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, Some(grade)) => Said::yes(reason(grade), text()),
-        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, None) => Said::unknown("AwaitingReport", "it has not reported yet"),
+        (Known::Stale { since }, _) => Said::unknown(
+            "ReportStale",
+            format!("no report since {}", clock::time(*since).0),
+        ),
+        (Known::Waiting, _) if !was_graded(former) => {
+            Said::unknown("AwaitingReport", "it has not reported yet")
+        }
+        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, Some(Grade::F)) => {
+            Said::no(reason(Grade::F), text())
+        }
+        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, Some(grade)) => {
+            Said::yes(reason(grade), text())
+        }
+        (Known::Waiting | Known::Reported(_) | Known::Silent { .. }, None) => {
+            Said::unknown("AwaitingReport", "it has not reported yet")
+        }
     }
 }
 
 /// Whether the former leader knew the grade; one that was unknown stays so until a report.
 fn was_graded(former: &PeerStatus) -> bool {
-    conditions::find(&former.conditions, types::REACHABLE).is_some_and(|condition| condition.status != "Unknown")
+    conditions::find(&former.conditions, types::REACHABLE)
+        .is_some_and(|condition| condition.status != "Unknown")
 }
 
 /// The pod's conditions, if they differ from what it has.
 pub(super) fn on_pod(pod: &Pod, said: &All, now: UnixTime) -> Option<Vec<PodCondition>> {
-    let has = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let has = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
     let mut differs = false;
-    let next = [POD_JOINED, POD_VERIFIED, POD_REACHABLE].into_iter().zip(said).map(|(type_, (_, said))| {
-        let former = has.iter().find(|condition| condition.type_ == type_);
-        let same_status = former.filter(|former| former.status == said.status);
-        let same = same_status.filter(|former| {
-            former.reason.as_deref() == Some(said.reason) && former.message.as_deref() == Some(said.message.as_str())
+    let next = [POD_JOINED, POD_VERIFIED, POD_REACHABLE]
+        .into_iter()
+        .zip(said)
+        .map(|(type_, (_, said))| {
+            let former = has.iter().find(|condition| condition.type_ == type_);
+            let same_status = former.filter(|former| former.status == said.status);
+            let same = same_status.filter(|former| {
+                former.reason.as_deref() == Some(said.reason)
+                    && former.message.as_deref() == Some(said.message.as_str())
+            });
+            differs |= same.is_none();
+            PodCondition {
+                type_: type_.to_owned(),
+                status: said.status.to_owned(),
+                reason: Some(said.reason.to_owned()),
+                message: Some(said.message.clone()),
+                last_transition_time: same_status
+                    .and_then(|former| former.last_transition_time.clone())
+                    .or_else(|| Some(clock::time(now))),
+                ..PodCondition::default()
+            }
         });
-        differs |= same.is_none();
-        PodCondition {
-            type_: type_.to_owned(),
-            status: said.status.to_owned(),
-            reason: Some(said.reason.to_owned()),
-            message: Some(said.message.clone()),
-            last_transition_time: same_status
-                .and_then(|former| former.last_transition_time.clone())
-                .or_else(|| Some(clock::time(now))),
-            ..PodCondition::default()
-        }
-    });
     let next = next.collect();
     differs.then_some(next)
 }
