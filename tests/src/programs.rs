@@ -15,13 +15,6 @@ use serde_json::Value;
 use crate::light::repository;
 
 /// The packages whose programs tests start.
-const PACKAGES: [&str; 4] = [
-    "peerup-operator",
-    "peerup-relay",
-    "peerup-sidecar",
-    "peerup-cli",
-];
-
 /// A running program; dropping it kills it and removes its log.
 #[derive(Debug)]
 pub struct Program {
@@ -133,7 +126,7 @@ pub fn path(name: &str) -> Result<&'static Path> {
         .map_err(|error| anyhow!("{error}"))?
         .get(name)
         .map(PathBuf::as_path)
-        .with_context(|| format!("no program {name} in {PACKAGES:?}"))
+        .with_context(|| format!("no program {name} in the workspace"))
 }
 
 fn build() -> Result<BTreeMap<String, PathBuf>> {
@@ -142,13 +135,13 @@ fn build() -> Result<BTreeMap<String, PathBuf>> {
         .current_dir(repository())
         .args([
             "build",
+            "--workspace",
             "--profile",
             "ci",
             "--message-format",
             "json",
             "--bins",
         ])
-        .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
         .stderr(Stdio::inherit())
         .output()
         .context("run cargo build")?;
