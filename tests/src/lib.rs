@@ -6,6 +6,7 @@
 
 pub mod crds;
 pub mod light;
+pub mod operator;
 pub mod programs;
 pub mod story;
 pub mod tools;

@@ -3,4 +3,5 @@
 
 mod chart;
 mod crds;
+mod serve;
 mod smoke;

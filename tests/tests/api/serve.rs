@@ -1,0 +1,12 @@
+//! The webhook and the operator API of a real operator, in front of a real API server. There are no nodes:
+//! pods stay pending, which is alive enough; tokens are asked for as the kubelet asks for them.
+
+mod attest;
+mod joiner;
+mod members;
+mod pairing;
+mod replicas;
+mod succession;
+mod tokens;
+mod webhook;
+mod world;

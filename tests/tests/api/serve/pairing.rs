@@ -1,0 +1,231 @@
+//! Codes: used once, counted when wrong, closed when their time is over.
+
+use anyhow::{Result, bail, ensure};
+use kube::api::{Patch, PatchParams};
+use peerup_crds::{CodeStatus, PairingCode, Peer, SlotState};
+use peerup_protocol::api::{Empty, FailureRequest, RedeemAnswer, RefusalReason, path};
+use peerup_protocol::code::Code;
+use peerup_protocol::id::peer_id;
+use peerup_protocol::record::MemberRecord;
+use serde_json::json;
+
+use super::joiner::{known, record, redeem, refusal, signed};
+use super::world::{Relay, World, key, some};
+
+async fn slots(world: &World, name: &str) -> Result<(u32, Vec<CodeStatus>)> {
+    let status = some(
+        "a status",
+        world.api::<PairingCode>().get(name).await?.status,
+    )?;
+    Ok((status.failed_attempts.unwrap_or(0), status.codes))
+}
+
+async fn miss(relay: &Relay<'_>, code: &Code) -> Result<()> {
+    let miss = FailureRequest {
+        group: code.group,
+        slot: code.slot,
+        peer_id: peer_id(&key(99).verifying_key()),
+        reason: RefusalReason::BadMac,
+    };
+    let Empty {} = relay.post(path::FAILURE, &miss).await?.ok()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn fifty_race_for_one_code_and_one_is_admitted() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world
+        .codes("team", json!({"maxFailedAttempts": 10}))
+        .await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let attempts = (1..=50u8).map(|number| {
+        let (relay, code) = (&relay, &codes[0]);
+        async move {
+            let request = redeem(code, &key(number), "laptop")?;
+            let answer: RedeemAnswer = relay.post(path::REDEEM, &request).await?.ok()?;
+            anyhow::Ok((number, answer))
+        }
+    });
+    let mut admitted = Vec::new();
+    for attempt in futures::future::join_all(attempts).await {
+        if let (number, RedeemAnswer::Record(record)) = attempt? {
+            admitted.push((number, record));
+        }
+    }
+    let [(winner, first)] = admitted.as_slice() else {
+        bail!("{} were admitted", admitted.len())
+    };
+    let (_, slots) = slots(&world, "team").await?;
+    let used = slots[0].peer_ref.as_ref().map(|peer| peer.name.as_str());
+    ensure!(
+        slots[0].state == SlotState::Used && used == Some("main.laptop"),
+        "{slots:?}"
+    );
+    let peer = world.api::<Peer>().get("main.laptop").await?;
+    ensure!(peer.spec.peer_id == peer_id(&key(*winner).verifying_key()).to_string());
+    let again = record(
+        &relay
+            .post(path::REDEEM, &redeem(&codes[0], &key(*winner), "laptop")?)
+            .await?,
+    )?;
+    ensure!(again == *first, "the winner's second record differs");
+    Ok(())
+}
+
+#[tokio::test]
+async fn three_failures_close_what_is_unused_and_nothing_else() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({"count": 3})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let first = record(
+        &relay
+            .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
+            .await?,
+    )?;
+    miss(&relay, &codes[1]).await?;
+    miss(&relay, &codes[1]).await?;
+    ensure!(
+        slots(&world, "team").await?.0 == 2,
+        "two were to be counted"
+    );
+    record(
+        &relay
+            .post(path::REDEEM, &redeem(&codes[1], &key(2), "laptop")?)
+            .await?,
+    )?;
+    miss(&relay, &codes[2]).await?;
+    let (failed, states) = slots(&world, "team").await?;
+    let states: Vec<_> = states.iter().map(|slot| slot.state).collect();
+    ensure!(
+        (failed, states.as_slice()) == (3, &[SlotState::Used, SlotState::Used, SlotState::Burned]),
+        "{failed} {states:?}"
+    );
+    let burned = relay
+        .post(path::REDEEM, &redeem(&codes[2], &key(3), "laptop")?)
+        .await?;
+    ensure!(refusal(&burned)? == (RefusalReason::Burned, false));
+    let again = record(
+        &relay
+            .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
+            .await?,
+    )?;
+    ensure!(again == first, "a used member stays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_thief_does_is_counted() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({"count": 2})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let wrong = signed(&codes[0], &key(1), "laptop", &key(7))?;
+    ensure!(
+        refusal(&relay.post(path::REDEEM, &wrong).await?)? == (RefusalReason::BadSignature, true)
+    );
+    record(
+        &relay
+            .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
+            .await?,
+    )?;
+    let second = relay
+        .post(path::REDEEM, &redeem(&codes[0], &key(2), "laptop")?)
+        .await?;
+    ensure!(refusal(&second)? == (RefusalReason::Used, true));
+    // A relay that replays a joiner's signatures for another slot.
+    let mut replayed = redeem(&codes[0], &key(3), "laptop")?;
+    replayed.slot = codes[1].slot;
+    ensure!(
+        refusal(&relay.post(path::REDEEM, &replayed).await?)?
+            == (RefusalReason::BadSignature, true)
+    );
+    let (failed, states) = slots(&world, "team").await?;
+    ensure!(
+        failed == 3 && states[1].state == SlotState::Burned,
+        "{failed} {states:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_get_numbers() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({"count": 3})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let mut names = Vec::new();
+    for (number, code) in (1u8..).zip(&codes) {
+        let issued = record(
+            &relay
+                .post(path::REDEEM, &redeem(code, &key(number), "laptop")?)
+                .await?,
+        )?;
+        names.push(MemberRecord::decode(&issued.record)?.name.to_string());
+    }
+    ensure!(names == ["laptop", "laptop-2", "laptop-3"], "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_expired_code_admits_nobody() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let over = Patch::Merge(json!({"status": {"expirationTime": "2026-01-01T00:00:00Z"}}));
+    world
+        .api::<PairingCode>()
+        .patch_status("team", &PatchParams::default(), &over)
+        .await?;
+    let late = relay
+        .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
+        .await?;
+    ensure!(refusal(&late)? == (RefusalReason::Expired, false));
+    ensure!(world.peers().await?.is_empty(), "somebody got in");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_revoked_or_deleted_stays_closed() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({"count": 3})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    for (number, code) in [(1, &codes[0]), (2, &codes[1])] {
+        record(
+            &relay
+                .post(path::REDEEM, &redeem(code, &key(number), "laptop")?)
+                .await?,
+        )?;
+    }
+    let peers = world.api::<Peer>();
+    let revoke = Patch::Merge(json!({"spec": {"state": "Revoked"}}));
+    peers
+        .patch("main.laptop", &PatchParams::default(), &revoke)
+        .await?;
+    let revoked = relay
+        .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
+        .await?;
+    let (reason, counted) = refusal(&revoked)?;
+    ensure!(
+        matches!(reason, RefusalReason::Revoked | RefusalReason::Closed) && !counted,
+        "{reason:?}"
+    );
+    peers.delete("main.laptop-2", &Default::default()).await?;
+    let deleted = relay
+        .post(path::REDEEM, &redeem(&codes[1], &key(2), "laptop")?)
+        .await?;
+    ensure!(refusal(&deleted)? == (RefusalReason::Closed, false));
+    let stop = Patch::Merge(json!({"spec": {"state": "Revoked"}}));
+    world
+        .api::<PairingCode>()
+        .patch("team", &PatchParams::default(), &stop)
+        .await?;
+    let closed = relay
+        .post(path::REDEEM, &redeem(&codes[2], &key(3), "laptop")?)
+        .await?;
+    ensure!(refusal(&closed)? == (RefusalReason::Revoked, false));
+    Ok(())
+}

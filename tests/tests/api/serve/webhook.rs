@@ -1,0 +1,147 @@
+//! Pods on their way through the API server and the webhook.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use peerup_tests::wait::eventually;
+use serde_json::json;
+
+use super::world::{SOON, World};
+
+fn sidecar(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_ref());
+    init.is_some_and(|list| {
+        let ours: Vec<_> = list
+            .iter()
+            .filter(|container| container.name == "peerup")
+            .collect();
+        ours.len() == 1 && ours[0].restart_policy.as_deref() == Some("Always")
+    })
+}
+
+#[tokio::test]
+async fn a_pod_that_opted_in_gets_its_sidecar_once() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let pod = world.pod("web", |_| ()).await?;
+    ensure!(sidecar(&pod), "{pod:#?}");
+    ensure!(pod.labels().get("peerup.dev/injected").map(String::as_str) == Some("true"));
+    // What a person does who copies a pod from the cluster and creates it again.
+    let mut copy = pod.clone();
+    copy.metadata.resource_version = None;
+    copy.metadata.uid = None;
+    copy.metadata.name = Some("copy".to_owned());
+    copy.status = None;
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let again = world.api::<Pod>().create(&dry, &copy).await?;
+    ensure!(sidecar(&again), "{again:#?}");
+    ensure!(again.spec == pod.spec, "the second time changed something");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_that_cannot_have_one_are_created_all_the_same() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let out = world
+        .pod("out", |pod| {
+            pod["metadata"]["labels"] = json!({"peerup.dev/inject": "disabled"})
+        })
+        .await?;
+    let host = world
+        .pod("host", |pod| pod["spec"]["hostNetwork"] = json!(true))
+        .await?;
+    let typo = world
+        .pod("typo", |pod| {
+            pod["metadata"]["annotations"] = json!({"peerup.dev/network": "mian"})
+        })
+        .await?;
+    for pod in [out, host, typo] {
+        ensure!(!sidecar(&pod), "{} has a sidecar", pod.name_any());
+    }
+    let wishes = json!({"peerup.dev/cpu-request": "lots", "peerup.dev/memory-limit": "16Mi", "peerup.dev/hold": "?"});
+    let odd = world
+        .pod("odd", |pod| pod["metadata"]["annotations"] = wishes)
+        .await?;
+    ensure!(sidecar(&odd), "bad wishes cost the pod its sidecar");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_admits_the_sidecar() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let labels =
+        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    let namespaces = Api::<Namespace>::all(world.client.clone());
+    namespaces
+        .patch(
+            &world.namespace,
+            &PatchParams::default(),
+            &Patch::Merge(labels),
+        )
+        .await?;
+    let context = json!({
+        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    let pod = world
+        .pod("web", |pod| {
+            pod["spec"]["containers"][0]["securityContext"] = context
+        })
+        .await?;
+    ensure!(sidecar(&pod), "{pod:#?}");
+    let refused = world.pod("root", |_| ()).await;
+    ensure!(refused.is_err(), "the namespace is not restricted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_breaks_the_certificates_is_repaired() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let configurations = Api::<MutatingWebhookConfiguration>::all(world.client.clone());
+    let bundle = async || {
+        let configuration = configurations.get(&world.home.namespace).await?;
+        let webhook = configuration
+            .webhooks
+            .and_then(|list| list.into_iter().next());
+        Ok::<_, anyhow::Error>(webhook.and_then(|webhook| webhook.client_config.ca_bundle))
+    };
+    let good = bundle().await?;
+    ensure!(good.as_ref().is_some_and(|bundle| !bundle.0.is_empty()));
+
+    let wiped = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]);
+    let wiped = Patch::Json::<()>(serde_json::from_value(wiped)?);
+    configurations
+        .patch(&world.home.namespace, &PatchParams::default(), &wiped)
+        .await?;
+    eventually("caBundle to come back", SOON, async || {
+        ensure!(bundle().await? == good);
+        Ok(())
+    })
+    .await?;
+
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.home.namespace);
+    secrets
+        .delete("peerup-operator-ca", &DeleteParams::default())
+        .await?;
+    eventually("another authority", SOON, async || {
+        let now = bundle().await?.context("no bundle")?;
+        ensure!(Some(&now) != good.as_ref(), "still the former");
+        ensure!(
+            now.0 == world.home.ca().await?.as_bytes(),
+            "not the Secret's"
+        );
+        Ok(())
+    })
+    .await?;
+    eventually("a pod to be injected", SOON, async || {
+        let pod = world.pod("web", |_| ()).await?;
+        ensure!(sidecar(&pod));
+        Ok(())
+    })
+    .await
+}

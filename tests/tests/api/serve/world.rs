@@ -1,0 +1,385 @@
+//! A namespace with a network, its operator, and callers of the API as sidecars and relays are.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use peerup_crds::{PairingCode, Peer, PeerNetwork, names};
+use peerup_protocol::api::{
+    AttestAnswer, AttestRequest, Problem, RELAY_SIGNATURE_HEADER, RelaySignature, path,
+};
+use peerup_protocol::code::Code;
+use peerup_protocol::{SigningKey, id, message};
+use peerup_tests::light::Light;
+use peerup_tests::operator::{Home, Operator, opted_in};
+use peerup_tests::wait::eventually;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// How long anything may take that an operator does by itself.
+pub(super) const SOON: Duration = Duration::from_secs(30);
+
+/// A network `main` in a namespace of its own.
+pub(super) struct World {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) home: Home,
+    pub(super) operator: Operator,
+    pub(super) http: reqwest::Client,
+}
+
+/// What the API answers: a status, and a body or a problem.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body of a call that was to succeed.
+    pub(super) fn ok<T: DeserializeOwned>(&self) -> Result<T> {
+        let text = String::from_utf8_lossy(&self.body);
+        ensure!(self.status == 200, "{}: {text}", self.status);
+        serde_json::from_slice(&self.body).with_context(|| text.into_owned())
+    }
+
+    /// Holds that the call was refused so.
+    pub(super) fn refused(&self, status: u16, title: &str) -> Result<()> {
+        let text = String::from_utf8_lossy(&self.body);
+        ensure!(
+            self.status == status,
+            "expected {status} {title}, got {}: {text}",
+            self.status
+        );
+        let problem: Problem =
+            serde_json::from_slice(&self.body).with_context(|| text.into_owned())?;
+        ensure!(
+            problem.title == title && problem.status == status,
+            "expected {title}, got {problem:?}"
+        );
+        ensure!(problem.detail.is_some(), "it says nothing: {problem:?}");
+        Ok(())
+    }
+}
+
+impl World {
+    /// Starts all of it and waits until the network is set up.
+    pub(super) async fn new(prefix: &str) -> Result<Self> {
+        let light = Light::shared()?;
+        let client = light.client().await?;
+        let namespace = opted_in(&client, prefix).await?;
+        let home = Home::new(light, &client, &[&namespace]).await?;
+        let operator = home.start().await?;
+        let http = http(&home).await?;
+        let world = Self {
+            client,
+            namespace,
+            home,
+            operator,
+            http,
+        };
+        world.network("main", json!({})).await?;
+        Ok(world)
+    }
+
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates a network with a relay that has an outside address, and waits until it is set up. There
+    /// is no kubelet: what one would say of the relay's pod is said here.
+    pub(super) async fn network(&self, name: &str, spec: Value) -> Result<PeerNetwork> {
+        let mut spec = spec;
+        spec["relay"] = json!({ "managed": { "advertiseAddresses": [
+            { "ordinal": 0, "addresses": ["/ip4/192.0.2.1/tcp/4001"] },
+        ] } });
+        let network = serde_json::from_value(json!({
+            "apiVersion": "peerup.dev/v1alpha1", "kind": "PeerNetwork",
+            "metadata": { "name": name }, "spec": spec,
+        }))?;
+        self.api::<PeerNetwork>()
+            .create(&PostParams::default(), &network)
+            .await?;
+        self.start_relay(name).await?;
+        eventually("the network to be set up", SOON, async || {
+            let network = self.api::<PeerNetwork>().get(name).await?;
+            let status = network.status.as_ref().context("no status")?;
+            ensure!(
+                status.network_id.is_some()
+                    && status.dht_namespace.is_some()
+                    && !status.relays.is_empty(),
+                "{status:?}"
+            );
+            Ok(network)
+        })
+        .await
+    }
+
+    async fn start_relay(&self, network: &str) -> Result<()> {
+        let (pods, name) = (self.api::<Pod>(), names::relay_replica(network, 0));
+        let running = Patch::Merge(json!({ "status": {
+            "phase": "Running", "podIP": "10.0.0.9", "podIPs": [{ "ip": "10.0.0.9" }],
+            "conditions": [{ "type": "Ready", "status": "True" }],
+        } }));
+        eventually("the relay's pod", SOON, async || {
+            pods.patch_status(&name, &PatchParams::default(), &running)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Creates a pod through the webhook.
+    pub(super) async fn pod(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<Pod> {
+        let accounts = self.api::<ServiceAccount>();
+        eventually("the default service account", SOON, async || {
+            Ok(accounts.get("default").await?)
+        })
+        .await?;
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name },
+            "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
+        });
+        change(&mut pod);
+        let pod = serde_json::from_value(pod)?;
+        Ok(self
+            .api::<Pod>()
+            .create(&PostParams::default(), &pod)
+            .await?)
+    }
+
+    /// A token for these audiences, bound to a pod, as the kubelet gets it.
+    pub(super) async fn token(&self, pod: &Pod, audience: &str) -> Result<String> {
+        let bound = BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(pod.name_any()),
+            uid: pod.uid(),
+        };
+        let account = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone());
+        self.token_of(&account.unwrap_or_default(), Some(bound), audience)
+            .await
+    }
+
+    pub(super) async fn token_of(
+        &self,
+        account: &str,
+        bound: Option<BoundObjectReference>,
+        audience: &str,
+    ) -> Result<String> {
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: vec![audience.to_owned()],
+                bound_object_ref: bound,
+                expiration_seconds: Some(3600),
+            },
+            ..TokenRequest::default()
+        };
+        let answer = self
+            .api::<ServiceAccount>()
+            .create_token_request(account, &PostParams::default(), &request)
+            .await?;
+        Ok(answer.status.context("no token")?.token)
+    }
+
+    pub(super) fn audience(&self) -> String {
+        names::audience(&self.namespace, "main")
+    }
+
+    /// Any call.
+    pub(super) async fn call(
+        &self,
+        path: &str,
+        token: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Answer> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.operator.url))
+            .bearer_auth(token)
+            .body(body);
+        answer(request).await
+    }
+
+    /// Attests a key with a token.
+    pub(super) async fn try_attest(&self, token: &str, key: &SigningKey) -> Result<Answer> {
+        let peer_id = id::peer_id(&key.verifying_key());
+        let signature = message::sign(key, &message::attest(token.as_bytes(), &peer_id));
+        self.call(
+            path::ATTEST,
+            token,
+            serde_json::to_vec(&AttestRequest { peer_id, signature })?,
+        )
+        .await
+    }
+
+    /// Attests a pod, waiting until the operator has seen it.
+    pub(super) async fn attest(&self, pod: &Pod, key: &SigningKey) -> Result<(AttestAnswer, Code)> {
+        let token = self.token(pod, &self.audience()).await?;
+        let answer: AttestAnswer = eventually("the pod to be attested", SOON, async || {
+            self.try_attest(&token, key).await?.ok()
+        })
+        .await?;
+        let code = Code::parse(answer.code.expose())?;
+        Ok((answer, code))
+    }
+
+    /// The relay of the network, with its own pod's token and its own key.
+    pub(super) async fn relay(&self) -> Result<Relay<'_>> {
+        let pod = eventually("the relay's pod", SOON, async || {
+            Ok(self.api::<Pod>().get("main-relay-0").await?)
+        })
+        .await?;
+        let token = self
+            .token(&pod, &names::relay_audience(&self.namespace, "main"))
+            .await?;
+        let keys = self.api::<Secret>().get(&names::relay_keys("main")).await?;
+        let seed = keys
+            .data
+            .and_then(|data| data.get("main-relay-0").cloned())
+            .context("the relay's key")?;
+        let seed: [u8; 32] = seed
+            .0
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("no 32 bytes"))?;
+        Ok(Relay {
+            world: self,
+            token,
+            key: SigningKey::from_bytes(&seed),
+        })
+    }
+
+    /// Creates a PairingCode and waits for the texts of its codes.
+    pub(super) async fn codes(&self, name: &str, spec: Value) -> Result<Vec<Code>> {
+        let mut spec = spec;
+        spec["networkRef"] = json!({ "name": "main" });
+        let count = spec["count"].as_u64().unwrap_or(1);
+        let code = serde_json::from_value(json!({
+            "apiVersion": "peerup.dev/v1alpha1", "kind": "PairingCode", "metadata": { "name": name }, "spec": spec,
+        }))?;
+        self.api::<PairingCode>()
+            .create(&PostParams::default(), &code)
+            .await?;
+        let secret = eventually("the codes", SOON, async || {
+            let secret = self.api::<Secret>().get(name).await?;
+            ensure!(
+                secret
+                    .data
+                    .as_ref()
+                    .map_or(0, std::collections::BTreeMap::len) as u64
+                    == count,
+                "not all codes"
+            );
+            Ok(secret)
+        })
+        .await?;
+        let texts = secret.data.unwrap_or_default();
+        (0..count)
+            .map(|slot| {
+                let text = texts
+                    .get(&format!("code-{slot}"))
+                    .context("a slot's code")?;
+                Ok(Code::parse(std::str::from_utf8(&text.0)?)?)
+            })
+            .collect()
+    }
+
+    /// Names of the Peers of the network.
+    pub(super) async fn peers(&self) -> Result<Vec<Peer>> {
+        Ok(self.api::<Peer>().list(&Default::default()).await?.items)
+    }
+}
+
+/// A caller with a relay's token and key.
+pub(super) struct Relay<'a> {
+    pub(super) world: &'a World,
+    pub(super) token: String,
+    pub(super) key: SigningKey,
+}
+
+impl Relay<'_> {
+    pub(super) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer> {
+        let body = serde_json::to_vec(body)?;
+        let url = format!("{}{path}", self.world.operator.url);
+        let request = self.world.http.post(url).body(body.clone());
+        self.signed(request, "POST", path, &body).await
+    }
+
+    pub(super) async fn get(&self, path_and_query: &str) -> Result<Answer> {
+        let request = self
+            .world
+            .http
+            .get(format!("{}{path_and_query}", self.world.operator.url));
+        self.signed(request, "GET", path_and_query, b"").await
+    }
+
+    async fn signed(
+        &self,
+        request: reqwest::RequestBuilder,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Answer> {
+        let time = now()?;
+        let signed = message::relay_call(method, path, time, self.token.as_bytes(), body);
+        let signature = RelaySignature {
+            time,
+            signature: message::sign(&self.key, &signed),
+        };
+        answer(
+            request
+                .bearer_auth(&self.token)
+                .header(RELAY_SIGNATURE_HEADER, signature.to_string()),
+        )
+        .await
+    }
+}
+
+/// A client that believes the operator's certificate authority and nobody else.
+pub(super) async fn http(home: &Home) -> Result<reqwest::Client> {
+    let ca = reqwest::Certificate::from_pem(home.ca().await?.as_bytes())?;
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([ca])
+        .timeout(Duration::from_secs(60))
+        .build()?)
+}
+
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
+    let answer = request.send().await?;
+    let status = answer.status().as_u16();
+    Ok(Answer {
+        status,
+        body: answer.bytes().await?.to_vec(),
+    })
+}
+
+pub(super) fn now() -> Result<u64> {
+    Ok(std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs())
+}
+
+/// A key that no other test has.
+pub(super) fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+/// Holds that a result is there, saying what was expected where it is not.
+pub(super) fn some<T>(what: &str, value: Option<T>) -> Result<T> {
+    match value {
+        Some(value) => Ok(value),
+        None => bail!("expected {what}"),
+    }
+}
