@@ -63,7 +63,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter =
-        EnvFilter::try_new(filter).map_err(|error| Failure::Usage(format!("--log: {error}")))?;
+        EnvFilter::try_new(format!("libp2p_kad=error,{filter}")).map_err(|error| Failure::Usage(format!("--log: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

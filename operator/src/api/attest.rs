@@ -3,17 +3,21 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use peerup_crds::{Peer, PeerMethod, PeerState, PodRef, names::annotations};
+use peerup_crds::{
+    Peer, PeerMethod, PeerState, PodRef,
+    names::{annotations, ports},
+};
 use peerup_pairing::names;
 use peerup_protocol::{
-    PeerId, UnixTime,
+    Multiaddr, PeerId, UnixTime,
     api::{AttestAnswer, AttestRequest},
-    code::{Code, CodeKind},
+    code::{Code, CodeKind, MAX_ADDRESSES, Responder},
     derive,
     id::{DhtNamespace, PeerName, Slot, verifying_key},
     message,
@@ -208,15 +212,25 @@ impl Api {
         peer: &PeerId,
     ) -> Result<SecretText, Refusal> {
         let network = &caller.network;
-        let responders =
-            addresses::responders(network, &self.context.config.cluster_domain, Side::Inside);
+        let namespaced = network.namespace().unwrap_or_default();
+        let all = addresses::responders(network, &self.context.config.cluster_domain, Side::Inside);
+        let relays = network.status.as_ref().map(|status| &status.relays);
+        let responders = all.into_iter().filter_map(|responder| {
+            let id = responder.peer.to_string();
+            let relay = relays?.iter().find(|relay| relay.peer_id == id)?;
+            at_pod(
+                responder,
+                &*self.context.stores.pods.get(&namespaced, &relay.name)?,
+            )
+        });
+        let responders: Vec<_> = responders.collect();
         let namespace = network
             .status
             .as_ref()
             .and_then(|status| status.dht_namespace.as_deref());
         let (Some(namespace), false) = (namespace, responders.is_empty()) else {
             return Err(Refusal::Unavailable(
-                "the PeerNetwork is not set up yet".to_owned(),
+                "no relay of the PeerNetwork is ready yet".to_owned(),
             ));
         };
         let window = derive::attest_window(clock::now());
@@ -234,6 +248,27 @@ impl Api {
         };
         Ok(code.to_text())
     }
+}
+
+/// The relay with its pod's address before its name, if the pod is ready: a name that is asked for before DNS has it
+/// stays unknown to caches for half a minute.
+fn at_pod(mut relay: Responder, pod: &Pod) -> Option<Responder> {
+    let status = pod.status.as_ref()?;
+    let mut conditions = status.conditions.iter().flatten();
+    if !conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return None;
+    }
+    let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
+    let (family, port) = (if ip.is_ipv4() { "ip4" } else { "ip6" }, ports::PEER);
+    let texts = [
+        format!("/{family}/{ip}/udp/{port}/quic-v1"),
+        format!("/{family}/{ip}/tcp/{port}"),
+    ];
+    let mut addresses: Vec<Multiaddr> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+    addresses.append(&mut relay.addresses);
+    addresses.truncate(MAX_ADDRESSES);
+    relay.addresses = addresses;
+    Some(relay)
 }
 
 fn pod_ref(pod: &Pod) -> PodRef {
@@ -295,5 +330,33 @@ mod tests {
         for other in [None, Some("Front Door"), Some(&*"x".repeat(60))] {
             assert_eq!(name(other), "web-v2-0");
         }
+    }
+
+    #[test]
+    fn a_relay_is_at_its_ready_pod_first_and_at_its_name_then() {
+        let pod = |ready: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({"status": {
+                "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": ready}]}}))
+            .unwrap()
+        };
+        let name: Multiaddr = "/dns4/main-relay-0.example/tcp/4001".parse().unwrap();
+        let relay = Responder {
+            peer: peerup_protocol::id::peer_id(
+                &peerup_protocol::SigningKey::from_bytes(&[7; 32]).verifying_key(),
+            ),
+            addresses: vec![name.clone()],
+        };
+        assert_eq!(at_pod(relay.clone(), &pod("False")), None);
+        let there = at_pod(relay, &pod("True")).unwrap().addresses;
+        let texts: Vec<_> = there.iter().map(ToString::to_string).collect();
+        let name = name.to_string();
+        assert_eq!(
+            texts,
+            [
+                "/ip4/10.0.0.9/udp/4001/quic-v1",
+                "/ip4/10.0.0.9/tcp/4001",
+                name.as_str()
+            ]
+        );
     }
 }
