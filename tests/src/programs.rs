@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use crate::light::repository;
 
-/// The packages whose programs tests start.
 /// A running program; dropping it kills it and removes its log.
 #[derive(Debug)]
 pub struct Program {
