@@ -101,7 +101,7 @@ pub fn network_condition(
 pub fn all_joined(pods: &[Pod], peers: &[Peer], count: usize) -> Result<()> {
     ensure!(pods.len() == count, "{} pods, not {count}", pods.len());
     for pod in pods {
-        pod_says(pod, "peerup.dev/Joined", "True", "Joined")?;
+        pod_says(pod, "peerup.dev/Joined", "True", "Attested")?;
         peer_condition(peer_of(pod, peers)?, "Joined", "True")?;
     }
     let of_pods = peers.iter().filter(|peer| peer.spec.pod_ref.is_some());
