@@ -2,6 +2,7 @@
 //! One binary, so that its tests share one server.
 
 mod chart;
+mod control;
 mod crds;
 mod serve;
 mod smoke;
