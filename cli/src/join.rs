@@ -153,6 +153,15 @@ fn label(machine: &str) -> String {
 
 /// Joins, tells the story, stays until a signal or the end of the membership.
 pub(crate) async fn run(prepared: Prepared) -> Result<(), Failure> {
+    match (&prepared.stored, &prepared.source) {
+        (Some(stored), _) => eprintln!(
+            "joining {} again as {} …",
+            stored.namespace(),
+            stored.record().name
+        ),
+        (None, Source::Code(code, name)) => eprintln!("joining {} as {name} …", code.namespace),
+        (None, Source::Attested(_) | Source::Stored) => (),
+    }
     let board = Board::new(Status::starting(Timestamp::now()));
     let metrics = Metrics::new().map_err(|error| Failure::Unexpected(error.to_string()))?;
     let store = Arc::new(prepared.store);

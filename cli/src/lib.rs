@@ -22,6 +22,9 @@ use tracing_subscriber::EnvFilter;
 use args::{Cli, Command, LogFormat};
 use failure::Failure;
 
+/// What libp2p says by default and nobody needs; a filter of one's own comes after it and wins.
+const QUIET: &str = "libp2p_kad=error,libp2p_swarm=warn";
+
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -62,15 +65,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(format!("libp2p_kad=error,{filter}")).map_err(|error| Failure::Usage(format!("--log: {error}")))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .map_err(|error| Failure::Usage(format!("--log: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())

@@ -86,7 +86,7 @@ fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A DHT without other peers is nothing to warn of.
+/// A DHT without other peers is nothing to warn of, an own PeerId without words nothing to tell.
 fn quiet(filter: &str) -> String {
-    format!("libp2p_kad=error,{filter}")
+    format!("libp2p_kad=error,libp2p_swarm=warn,{filter}")
 }

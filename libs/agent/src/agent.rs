@@ -193,7 +193,7 @@ impl Life {
                 End::Lapsed => AgentError::Ended,
                 End::Failed(error) => error,
             };
-            board.update(|status| status.lapse(error.to_string()));
+            board.update(|status| status.lapse(self.problem(&error)));
             let Source::Attested(_) = self.config.source else {
                 return Some(error);
             };
@@ -203,6 +203,15 @@ impl Life {
                 () = tokio::time::sleep(pause) => (),
                 () = stop.cancelled() => return None,
             }
+        }
+    }
+
+    fn problem(&self, error: &AgentError) -> String {
+        match (error, &self.config.source) {
+            (AgentError::Ended, Source::Attested(_)) => {
+                "the membership has ended; the operator is asked for another one".to_owned()
+            }
+            (error, _) => error.to_string(),
         }
     }
 

@@ -41,18 +41,18 @@ impl ProbeResult {
 pub struct Metrics {
     registry: Registry,
     grade: GaugeVec,
-    score: Gauge,
+    score: GaugeVec,
     nat: GaugeVec,
     joined: Gauge,
     verified: Gauge,
     relay_connected: GaugeVec,
-    expiry: Gauge,
-    handshake: Gauge,
+    expiry: GaugeVec,
+    handshake: GaugeVec,
     connections: GaugeVec,
     reservations: Gauge,
-    join_duration: Gauge,
+    join_duration: GaugeVec,
     probes: IntCounterVec,
-    last_probe: Gauge,
+    last_probe: GaugeVec,
 }
 
 impl Metrics {
@@ -66,18 +66,18 @@ impl Metrics {
         };
         Ok(Self {
             grade: new.gauges("reachability_grade", &["grade"])?,
-            score: new.gauge("reachability_score")?,
+            score: new.gauges("reachability_score", &[])?,
             nat: new.gauges("nat_info", &["mapping", "filtering", "ip_version"])?,
             joined: new.gauge("joined")?,
             verified: new.gauge("verified")?,
             relay_connected: new.gauges("relay_connected", &["relay"])?,
-            expiry: new.gauge("credential_expiry_timestamp_seconds")?,
-            handshake: new.gauge("last_handshake_timestamp_seconds")?,
+            expiry: new.gauges("credential_expiry_timestamp_seconds", &[])?,
+            handshake: new.gauges("last_handshake_timestamp_seconds", &[])?,
             connections: new.gauges("connections", &["path"])?,
             reservations: new.gauge("relay_reservations")?,
-            join_duration: new.gauge("join_duration_seconds")?,
+            join_duration: new.gauges("join_duration_seconds", &[])?,
             probes: new.probes()?,
-            last_probe: new.gauge("last_probe_timestamp_seconds")?,
+            last_probe: new.gauges("last_probe_timestamp_seconds", &[])?,
             registry: new.registry,
         })
     }
@@ -104,11 +104,12 @@ impl Metrics {
         let membership = status.membership.as_ref();
         let attested = membership.is_some_and(|own| own.verification == Verification::Attested);
         self.verified.set(yes(attested && status.is_joined()));
-        self.expiry
-            .set(seconds(membership.map(|own| own.expiration_time)));
-        self.handshake.set(seconds(status.last_handshake_time));
-        self.join_duration
-            .set(status.join_duration_seconds.unwrap_or_default());
+        show(
+            &self.expiry,
+            membership.map(|own| seconds(own.expiration_time)),
+        );
+        show(&self.handshake, status.last_handshake_time.map(seconds));
+        show(&self.join_duration, status.join_duration_seconds);
         self.relay_connected.reset();
         for relay in &status.relays {
             let ordinal = relay.ordinal.to_string();
@@ -127,7 +128,14 @@ impl Metrics {
     }
 
     fn observe_reachability(&self, status: &Status) {
-        self.last_probe.set(seconds(status.last_probe_time));
+        show(&self.last_probe, status.last_probe_time.map(seconds));
+        show(
+            &self.score,
+            status
+                .reachability
+                .as_ref()
+                .map(|report| report.grade.score().into()),
+        );
         self.nat.reset();
         self.grade.reset();
         // Before the first measurement there is no grade, and an absent one is not an F.
@@ -139,7 +147,6 @@ impl Metrics {
                 .with_label_values(&[grade.as_str()])
                 .set(yes(grade == report.grade));
         }
-        self.score.set(f64::from(report.grade.score()));
         let version = status.ip_version.map_or("none", IpVersion::as_str);
         self.nat
             .with_label_values(&[report.mapping.as_str(), report.filtering.as_str(), version])
@@ -237,8 +244,16 @@ fn count(value: usize) -> f64 {
     f64::from(u32::try_from(value).unwrap_or(u32::MAX))
 }
 
-fn seconds(time: Option<Timestamp>) -> f64 {
-    time.map_or(0.0, |time| time.as_millisecond() as f64 / 1000.0)
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+/// What is not known yet is absent: a 0 would be taken for an F, or for the year 1970.
+fn show(gauge: &GaugeVec, value: Option<f64>) {
+    gauge.reset();
+    if let Some(value) = value {
+        gauge.with_label_values::<&str>(&[]).set(value);
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +291,7 @@ mod tests {
         let text = metrics.text(&status).unwrap();
         assert!(!text.contains("peerup_reachability_grade{"), "{text}");
         assert!(!text.contains("peerup_nat_info{"), "{text}");
+        assert!(!text.contains("peerup_reachability_score"), "{text}");
         status.reachability = Some(report());
         status.ip_version = Some(IpVersion::V4);
         status.phase = Phase::Joined;
@@ -292,6 +308,18 @@ mod tests {
         }
     }
 
+    fn membership() -> crate::status::Membership {
+        crate::status::Membership {
+            network_id: "00".to_owned(),
+            namespace: "crew".to_owned(),
+            name: "web-0".to_owned(),
+            subject: String::new(),
+            verification: Verification::Attested,
+            issued_time: Timestamp::UNIX_EPOCH,
+            expiration_time: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     #[test]
     fn every_metric_has_its_help() {
         let metrics = Metrics::new().unwrap();
@@ -303,6 +331,10 @@ mod tests {
             connected: true,
             reserved: true,
         });
+        status.membership = Some(membership());
+        (status.last_handshake_time, status.last_probe_time) =
+            (Some(Timestamp::UNIX_EPOCH), Some(Timestamp::UNIX_EPOCH));
+        status.join_duration_seconds = Some(0.5);
         let text = metrics.text(&status).unwrap();
         for (name, help) in HELP {
             assert!(

@@ -183,15 +183,19 @@ impl Session {
     /// Forgets members whose membership ended, and closes all connections of those who are no longer what they were
     /// admitted as.
     pub(crate) async fn sweep(&self) {
+        self.verify_members();
         let lost: Vec<PeerId> = {
             let membership = self.membership();
-            let admitted = lock(&self.admitted);
+            let members = lock(&self.members);
+            let mut admitted = lock(&self.admitted);
+            for (peer, standing) in admitted.iter_mut() {
+                renew(standing, members.iter().find(|record| record.peer == *peer));
+            }
             let lost = admitted
                 .iter()
                 .filter(|(peer, standing)| !membership.stands(peer, standing, now()));
             lost.map(|(peer, _)| *peer).collect()
         };
-        self.verify_members();
         for peer in lost {
             tracing::debug!(%peer, "membership ended, connections are closed");
             lock(&self.admitted).remove(&peer);
@@ -404,6 +408,15 @@ fn link(origin: &Origin) -> Option<Link> {
         Transport::Tcp
     };
     Some(Link { version, transport })
+}
+
+/// A member that has renewed stays.
+fn renew(standing: &mut Standing, newer: Option<&MemberRecord>) {
+    if let (Standing::Member(known), Some(newer)) = (standing, newer)
+        && newer.issued > known.issued
+    {
+        *known = newer.clone();
+    }
 }
 
 fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) -> status::Relay {
