@@ -130,7 +130,14 @@ pub fn path(name: &str) -> Result<&'static Path> {
 
 fn build() -> Result<BTreeMap<String, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What cargo tells the package it runs would be news to build scripts that watch it.
+    for (name, _) in std::env::vars_os() {
+        if is_of_a_package(&name.to_string_lossy()) {
+            build.env_remove(name);
+        }
+    }
+    let output = build
         .current_dir(repository())
         .args([
             "build",
@@ -149,6 +156,20 @@ fn build() -> Result<BTreeMap<String, PathBuf>> {
     }
     let text = String::from_utf8(output.stdout)?;
     Ok(text.lines().filter_map(executable).collect())
+}
+
+/// Whether cargo sets the variable for the package that it runs.
+fn is_of_a_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"]
+        .iter()
+        .any(|start| name.starts_with(start))
+        || [
+            "CARGO_CRATE_NAME",
+            "CARGO_PRIMARY_PACKAGE",
+            "CARGO_TARGET_TMPDIR",
+            "OUT_DIR",
+        ]
+        .contains(&name)
 }
 
 /// Name and path of the program that a line of cargo's JSON messages tells of.
