@@ -192,31 +192,26 @@ const CLUSTER: [(&str, &str); 3] = [
     ),
 ];
 
-const ALL: &str = "get list watch create update patch delete";
+const KEEP: &str = "get list watch create patch delete";
 
-const NAMESPACED: [(&str, &str); 20] = [
-    ("peerup.dev/peernetworks", "get list watch update patch"),
-    (
-        "peerup.dev/pairingcodes",
-        "get list watch update patch delete",
-    ),
-    ("peerup.dev/peers", ALL),
-    ("peerup.dev/peernetworks/status", "get update patch"),
-    ("peerup.dev/pairingcodes/status", "get update patch"),
-    ("peerup.dev/peers/status", "get update patch"),
+const NAMESPACED: [(&str, &str); 18] = [
+    ("peerup.dev/peernetworks", "get list watch patch"),
+    ("peerup.dev/pairingcodes", "get list watch delete"),
+    ("peerup.dev/peers", KEEP),
+    ("peerup.dev/peernetworks/status", "update patch"),
+    ("peerup.dev/pairingcodes/status", "update patch"),
+    ("peerup.dev/peers/status", "update patch"),
     ("peerup.dev/peernetworks/finalizers", "update"),
     ("peerup.dev/pairingcodes/finalizers", "update"),
-    ("peerup.dev/peers/finalizers", "update"),
     ("/pods", "get list watch"),
     ("/pods/status", "patch"),
-    ("/events", "create patch"),
     ("events.k8s.io/events", "create patch"),
-    ("/services", ALL),
-    ("/serviceaccounts", ALL),
-    ("/configmaps", ALL),
-    ("apps/statefulsets", ALL),
-    ("policy/poddisruptionbudgets", ALL),
-    ("networking.k8s.io/networkpolicies", ALL),
+    ("/services", KEEP),
+    ("/serviceaccounts", KEEP),
+    ("/configmaps", KEEP),
+    ("apps/statefulsets", KEEP),
+    ("policy/poddisruptionbudgets", KEEP),
+    ("networking.k8s.io/networkpolicies", KEEP),
     ("/secrets", "create patch delete"),
 ];
 
@@ -230,7 +225,7 @@ fn the_operator_has_these_rights_and_no_other() -> Result<()> {
     );
     let found = verbs(find(&everywhere, "Role", "peerup-operator")?);
     let own = [
-        ("/secrets", ALL),
+        ("/secrets", "get list watch create update delete"),
         ("coordination.k8s.io/leases", "get create update"),
     ];
     ensure!(found == wanted(&own), "{found:#?}");
