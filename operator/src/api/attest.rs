@@ -4,13 +4,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use peerup_crds::{
-    Peer, PeerMethod, PeerState, PodRef,
+    Peer, PeerMethod, PeerNetwork, PeerState, PodRef,
     names::{annotations, ports},
 };
 use peerup_pairing::names;
@@ -109,7 +109,7 @@ impl Api {
     }
 
     async fn claim(&self, caller: &PodCaller, id: PeerId) -> Result<Peer, Refusal> {
-        let (network, pod) = (&caller.network, pod_ref(&caller.pod));
+        let (network, pod, text) = (&caller.network, pod_ref(&caller.pod), id.to_string());
         let subject = names::subject(
             &self.context.config.cluster_name,
             &pod.namespace,
@@ -117,69 +117,67 @@ impl Api {
             &pod.name,
         )
         .map_err(|error| Refusal::conflict("SubjectTooLong", error.to_string()))?;
-        let mine = |peer: &Peer| {
-            peer.spec
-                .pod_ref
-                .as_ref()
-                .is_some_and(|other| other.uid == pod.uid)
-        };
         let peers = members::of_network(&self.context, network);
-        if peers
-            .iter()
-            .any(|peer| mine(peer) && peer.spec.state == PeerState::Revoked)
-        {
-            return Err(Refusal::forbidden(
-                "Revoked",
-                "this pod's Peer was revoked; delete the pod to let its successor join",
-            ));
-        }
-        let text = id.to_string();
-        if let Some(known) = peers
-            .iter()
-            .find(|peer| mine(peer) && peer.spec.peer_id == text)
-        {
+        let known = |peer: &&Arc<Peer>| is_of(peer, &pod) && peer.spec.peer_id == text;
+        self.admissible(&peers, &pod, &text)?;
+        if let Some(known) = peers.iter().find(known) {
             return Ok(Peer::clone(known));
         }
-        if peers
-            .iter()
-            .any(|peer| peer.spec.peer_id == text && !members::pod_is_gone(&self.context, peer))
-        {
-            return Err(Refusal::conflict(
-                "PeerIDTaken",
-                "this identity is another member's; a key belongs to one pod",
-            ));
+        let replaced = self.replace_former(network, &peers, &pod, &text).await?;
+        if peers.len().saturating_sub(replaced) >= network.spec.peers.max_peers as usize {
+            let detail = "the PeerNetwork has as many peers as spec.peers.maxPeers allows";
+            return Err(Refusal::conflict("Full", detail));
         }
-        let former: Vec<_> = peers
-            .iter()
-            .filter(|peer| mine(peer) || peer.spec.peer_id == text)
-            .collect();
+        let ground = Ground::Pod {
+            pod: pod.clone(),
+            subject,
+        };
+        let claim = Claim {
+            network,
+            asked: wanted_name(&caller.pod)?,
+            peer: id,
+            ground,
+        };
+        let judge = |there: &Peer| self.judge(there, &pod, &text);
+        claim.make(&self.context, judge).await
+    }
+
+    /// Refuses a pod that was expelled, and an identity that lives elsewhere.
+    fn admissible(&self, peers: &[Arc<Peer>], pod: &PodRef, id: &str) -> Result<(), Refusal> {
+        let expelled = |peer: &Arc<Peer>| is_of(peer, pod) && peer.spec.state == PeerState::Revoked;
+        if peers.iter().any(expelled) {
+            let detail = "this pod's Peer was revoked; delete the pod to let its successor join";
+            return Err(Refusal::forbidden("Revoked", detail));
+        }
+        let elsewhere = |peer: &Arc<Peer>| {
+            let same = peer.spec.peer_id == id && !is_of(peer, pod);
+            same && !members::pod_is_gone(&self.context, peer)
+        };
+        if peers.iter().any(elsewhere) {
+            let detail = "this identity is another member's; a key belongs to one pod";
+            return Err(Refusal::conflict("PeerIDTaken", detail));
+        }
+        Ok(())
+    }
+
+    /// Revokes what the pod was under another key, and what its key was in a pod that is gone; how many.
+    async fn replace_former(
+        &self,
+        network: &PeerNetwork,
+        peers: &[Arc<Peer>],
+        pod: &PodRef,
+        id: &str,
+    ) -> Result<usize, Refusal> {
+        let is_former = |peer: &&Arc<Peer>| is_of(peer, pod) || peer.spec.peer_id == id;
+        let former: Vec<_> = peers.iter().filter(is_former).collect();
         if !former.is_empty() && !self.attempts.allow(&pod.uid, clock::now()) {
-            return Err(Refusal::conflict(
-                "TooManyKeys",
-                "this pod brought too many keys; one is kept for its life",
-            ));
+            let detail = "this pod brought too many keys; one is kept for its life";
+            return Err(Refusal::conflict("TooManyKeys", detail));
         }
         for peer in &former {
             members::delete(&members::api(&self.context, network), peer).await?;
         }
-        if peers.len().saturating_sub(former.len()) >= network.spec.peers.max_peers as usize {
-            return Err(Refusal::conflict(
-                "Full",
-                "the PeerNetwork has as many peers as spec.peers.maxPeers allows",
-            ));
-        }
-        let asked = wanted_name(&caller.pod)?;
-        let judge = |there: &Peer| self.judge(there, &pod, &text);
-        let claim = Claim {
-            network,
-            asked,
-            peer: id,
-            ground: Ground::Pod {
-                pod: pod.clone(),
-                subject,
-            },
-        };
-        claim.make(&self.context, judge).await
+        Ok(former.len())
     }
 
     /// A pod's name is freed for its successor in the same namespace once the pod is gone, and for the same
@@ -269,6 +267,11 @@ fn at_pod(mut relay: Responder, pod: &Pod) -> Option<Responder> {
     addresses.truncate(MAX_ADDRESSES);
     relay.addresses = addresses;
     Some(relay)
+}
+
+fn is_of(peer: &Peer, pod: &PodRef) -> bool {
+    let other = peer.spec.pod_ref.as_ref();
+    other.is_some_and(|other| other.uid == pod.uid)
 }
 
 fn pod_ref(pod: &Pod) -> PodRef {

@@ -1,6 +1,6 @@
 //! What holds for every pod: injecting is idempotent, and the author's fields win.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use peerup_crds::{ContainerMode, Hold, PeerNetwork, Switch};
 use proptest::prelude::*;
@@ -11,104 +11,78 @@ use super::{
     decide, enabled, network, patched, pod,
 };
 
-/// Pods as the API server may send them, with parts of ours in all stages.
-fn pods() -> impl Strategy<Value = Value> {
-    let texts = || prop::collection::btree_map("[a-z]{1,8}(/[a-z]{1,8})?", "[a-z0-9]{0,8}", 0..3);
-    let maybe = |value: BoxedStrategy<Value>| prop_oneof![Just(Value::Null), value];
-    let wishes = prop::collection::btree_map(
-        prop::sample::select(vec![
-            "hold",
-            "image",
-            "log-level",
-            "cpu-request",
-            "memory-limit",
-            "container-mode",
-            "name",
-            "expose",
-            "status",
-        ])
-        .prop_map(|key| format!("peerup.dev/{key}")),
-        prop::sample::select(vec![
-            "joined",
-            "container",
-            "native",
-            "debug",
-            "1",
-            "4Gi",
-            "registry.example/peerup-sidecar:2",
-            "??",
-            "{}",
-        ]),
-        0..4,
-    );
-    let ours = prop_oneof![
+/// Labels or annotations of others.
+fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map("[a-z]{1,8}(/[a-z]{1,8})?", "[a-z0-9]{0,8}", 0..3)
+}
+
+/// Annotations, some of ours among them, good and bad.
+fn annotations() -> impl Strategy<Value = Value> {
+    let keys = "hold image log-level cpu-request memory-limit container-mode name expose status";
+    let values = "joined container native debug 1 4Gi registry.example/peerup-sidecar:2 ?? {}";
+    let words = |text: &'static str| prop::sample::select(text.split(' ').collect::<Vec<_>>());
+    let ours = words(keys).prop_map(|key| format!("peerup.dev/{key}"));
+    let ours = prop::collection::btree_map(ours, words(values).prop_map(str::to_owned), 0..4);
+    (texts(), ours).prop_map(|(mut all, ours)| {
+        all.extend(ours);
+        json!(all)
+    })
+}
+
+/// Containers of our name as authors declare them.
+fn declared() -> impl Strategy<Value = Value> {
+    prop_oneof![
         Just(json!({"name": "peerup", "resources": {}, "imagePullPolicy": "Always"})),
-        Just(
-            json!({"name": "peerup", "image": "auto", "env": [{"name": "PEERUP_LOG", "value": "trace"}], "resources": {"limits": {"cpu": "1"}}})
-        ),
-        Just(
-            json!({"name": "peerup", "image": "mine:1", "env": null, "securityContext": {"runAsUser": 7}, "volumeMounts": [
+        Just(json!({
+            "name": "peerup", "image": "auto", "resources": {"limits": {"cpu": "1"}},
+            "env": [{"name": "PEERUP_LOG", "value": "trace"}],
+        })),
+        Just(json!({
+            "name": "peerup", "image": "mine:1", "env": null, "securityContext": {"runAsUser": 7},
+            "volumeMounts": [
                 {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
                 {"name": "own", "mountPath": "/own"},
-            ]})
-        ),
-    ];
-    let others = || {
-        prop::collection::vec(
-            "[a-z]{1,6}".prop_map(|name| json!({"name": name, "image": "x"})),
-            0..3,
-        )
-    };
-    let list = move || {
-        (
-            others(),
-            prop::option::of(ours.clone()),
-            any::<prop::sample::Index>(),
-        )
-            .prop_map(|(mut list, ours, at)| {
-                if let Some(ours) = ours {
-                    list.insert(at.index(list.len() + 1), ours);
-                }
-                Value::Array(list)
-            })
-    };
-    let volumes = prop::collection::vec(
-        prop::sample::select(vec!["data", "peerup-token", "peerup-state"])
-            .prop_map(|name| json!({"name": name, "emptyDir": {}})),
-        0..3,
+            ],
+        })),
+    ]
+}
+
+/// A list of containers, perhaps one of our name in it.
+fn containers() -> impl Strategy<Value = Value> {
+    let other = "[a-z]{1,6}".prop_map(|name| json!({"name": name, "image": "x"}));
+    let others = prop::collection::vec(other, 0..3);
+    let place = any::<prop::sample::Index>();
+    (others, prop::option::of(declared()), place).prop_map(|(mut list, ours, at)| {
+        if let Some(ours) = ours {
+            list.insert(at.index(list.len() + 1), ours);
+        }
+        Value::Array(list)
+    })
+}
+
+fn volumes() -> impl Strategy<Value = Value> {
+    let names = prop::sample::select(vec!["data", "peerup-token", "peerup-state"]);
+    let volume = names.prop_map(|name| json!({"name": name, "emptyDir": {}}));
+    prop::collection::vec(volume, 0..3).prop_map(Value::Array)
+}
+
+/// Pods as the API server may send them, with parts of ours in all stages.
+fn pods() -> impl Strategy<Value = Value> {
+    let maybe = |value: BoxedStrategy<Value>| prop_oneof![Just(Value::Null), value];
+    let labels = maybe(texts().prop_map(|map| json!(map)).boxed());
+    let annotations = maybe(annotations().boxed());
+    let spec = (
+        maybe(containers().boxed()),
+        containers(),
+        maybe(volumes().boxed()),
     );
-    let metadata = (
-        maybe(texts().prop_map(|map| json!(map)).boxed()),
-        maybe(
-            (texts(), wishes)
-                .prop_map(|(mut all, wishes)| {
-                    all.extend(
-                        wishes
-                            .into_iter()
-                            .map(|(key, value)| (key, value.to_owned())),
-                    );
-                    json!(all)
-                })
-                .boxed(),
-        ),
-    );
-    (
-        metadata,
-        maybe(list().boxed()),
-        list(),
-        maybe(volumes.prop_map(Value::Array).boxed()),
-    )
-        .prop_map(|((labels, annotations), init, containers, volumes)| {
-            let mut metadata = json!({"name": "p", "labels": labels, "annotations": annotations});
-            metadata
-                .as_object_mut()
-                .unwrap()
-                .retain(|_, value| !value.is_null());
-            pod(
-                metadata,
-                json!({"initContainers": init, "containers": containers, "volumes": volumes}),
-            )
-        })
+    (labels, annotations, spec).prop_map(|(labels, annotations, (init, containers, volumes))| {
+        let mut metadata = json!({"name": "p", "labels": labels, "annotations": annotations});
+        let fields = metadata.as_object_mut().unwrap();
+        fields.retain(|_, value| !value.is_null());
+        let spec = json!({"initContainers": init, "containers": containers, "volumes": volumes});
+        pod(metadata, spec)
+    })
 }
 
 fn networks() -> impl Strategy<Value = Arc<PeerNetwork>> {

@@ -15,7 +15,7 @@ use super::joiner::{lookup, record, redeem, refusal};
 use super::world::{SOON, World, key};
 
 #[tokio::test]
-async fn a_pod_gets_a_code_that_only_its_key_can_redeem() -> Result<()> {
+async fn a_pod_gets_a_code_for_its_key_and_relays_inside() -> Result<()> {
     let world = World::new("attest").await?;
     let pod = world.pod("web.v1", |_| ()).await?;
     let (answer, code) = world.attest(&pod, &key(1)).await?;
@@ -44,6 +44,14 @@ async fn a_pod_gets_a_code_that_only_its_key_can_redeem() -> Result<()> {
         "{addresses:?}"
     );
 
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_else_can_use_an_attested_code() -> Result<()> {
+    let world = World::new("attest").await?;
+    let pod = world.pod("web", |_| ()).await?;
+    let (_, code) = world.attest(&pod, &key(1)).await?;
     let relay = world.relay().await?;
     let (mine, others) = (lookup(&code, &key(1)), lookup(&code, &key(2)));
     let salt: LookupAnswer = eventually("the relay to be known", SOON, async || {
@@ -59,7 +67,7 @@ async fn a_pod_gets_a_code_that_only_its_key_can_redeem() -> Result<()> {
         .await?
         .refused(404, "NotFound")?;
     let stolen = relay
-        .post(path::REDEEM, &redeem(&code, &key(2), "web-v1")?)
+        .post(path::REDEEM, &redeem(&code, &key(2), "web")?)
         .await?;
     ensure!(
         refusal(&stolen)? == (RefusalReason::UnknownGroup, false),
@@ -73,20 +81,30 @@ async fn a_pod_gets_a_code_that_only_its_key_can_redeem() -> Result<()> {
     };
     let _: peerup_protocol::api::Empty = relay.post(path::FAILURE, &miss).await?.ok()?;
 
-    let first = record(
+    record(
         &relay
-            .post(path::REDEEM, &redeem(&code, &key(1), "web-v1")?)
+            .post(path::REDEEM, &redeem(&code, &key(1), "web")?)
             .await?,
     )?;
-    let again = record(
-        &relay
-            .post(path::REDEEM, &redeem(&code, &key(1), "web-v1")?)
-            .await?,
-    )?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_attested_pod_gets_its_record_and_the_same_again() -> Result<()> {
+    let world = World::new("attest").await?;
+    let pod = world.pod("web.v1", |_| ()).await?;
+    let (_, code) = world.attest(&pod, &key(1)).await?;
+    let relay = world.relay().await?;
+    let request = redeem(&code, &key(1), "web-v1")?;
+    let first = eventually("the relay to be known", SOON, async || {
+        record(&relay.post(path::REDEEM, &request).await?)
+    })
+    .await?;
+    let again = record(&relay.post(path::REDEEM, &request).await?)?;
     ensure!(first == again, "another record for the same peer");
     let read = MemberRecord::decode(&first.record)?;
     ensure!(
-        read.net == code.net && read.peer == mine.peer_id && read.method == Method::Attested,
+        read.net == code.net && read.peer == request.peer_id && read.method == Method::Attested,
         "{read:?}"
     );
     ensure!(
