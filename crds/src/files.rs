@@ -26,20 +26,33 @@ pub struct File {
 /// # Errors
 /// When a definition cannot be written as YAML.
 pub fn files() -> Result<Vec<File>, serde_saphyr::ser::Error> {
-    let mut files = vec![File { path: "docs/reference.md".to_owned(), text: reference() }];
+    let mut files = vec![File {
+        path: "docs/reference.md".to_owned(),
+        text: reference(),
+    }];
     for definition in definitions() {
         let name = &definition.spec.names.plural;
         let yaml = yaml(&definition)?;
         let chart = chart(&yaml);
-        files.push(File { path: format!("crds/yaml/{name}.yaml"), text: format!("{HEAD}{yaml}") });
-        files.push(File { path: format!("charts/peerup/templates/crds/{name}.yaml"), text: chart });
+        files.push(File {
+            path: format!("crds/yaml/{name}.yaml"),
+            text: format!("{HEAD}{yaml}"),
+        });
+        files.push(File {
+            path: format!("charts/peerup/templates/crds/{name}.yaml"),
+            text: chart,
+        });
     }
     Ok(files)
 }
 
 /// The same definition as a template of the chart.
 fn chart(yaml: &str) -> String {
-    let marked = yaml.replacen("metadata:\n", &format!("metadata:\n{CHART_LABELS}{CHART_KEEP}"), 1);
+    let marked = yaml.replacen(
+        "metadata:\n",
+        &format!("metadata:\n{CHART_LABELS}{CHART_KEEP}"),
+        1,
+    );
     format!("{HEAD}{CHART_HEAD}{marked}{{{{- end }}}}\n")
 }
 

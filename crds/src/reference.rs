@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 use crate::{definitions, names};
 
 /// Fields whose type is Kubernetes' own and explained there.
-const FOREIGN: [&str; 5] = ["affinity", "conditions", "podSelector", "selector", "tolerations"];
+const FOREIGN: [&str; 5] = [
+    "affinity",
+    "conditions",
+    "podSelector",
+    "selector",
+    "tolerations",
+];
 
 /// The text of `docs/reference.md`.
 #[must_use]
@@ -30,11 +36,26 @@ fn kind(text: &mut String, definition: &CustomResourceDefinition) {
     let version = &value["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
     let names = &value["spec"]["names"];
-    let columns = words(&version["additionalPrinterColumns"], |column| column["name"].as_str());
-    let selectable = words(&version["selectableFields"], |field| field["jsonPath"].as_str());
-    section(text, &format!("## {}\n\n{}\n\n", word(&names["kind"]), word(&schema["description"])));
+    let columns = words(&version["additionalPrinterColumns"], |column| {
+        column["name"].as_str()
+    });
+    let selectable = words(&version["selectableFields"], |field| {
+        field["jsonPath"].as_str()
+    });
+    section(
+        text,
+        &format!(
+            "## {}\n\n{}\n\n",
+            word(&names["kind"]),
+            word(&schema["description"])
+        ),
+    );
     let short = words(&names["shortNames"], Value::as_str);
-    for (what, list) in [("Short name", short), ("Columns", columns), ("Field selectors", selectable)] {
+    for (what, list) in [
+        ("Short name", short),
+        ("Columns", columns),
+        ("Field selectors", selectable),
+    ] {
         if !list.is_empty() {
             section(text, &format!("- {what}: {list}\n"));
         }
@@ -42,9 +63,19 @@ fn kind(text: &mut String, definition: &CustomResourceDefinition) {
     rules(text, schema);
     for part in ["spec", "status"] {
         let schema = &schema["properties"][part];
-        section(text, &format!("\n### {} {part}\n\n{}\n\n", word(&names["kind"]), word(&schema["description"])));
+        section(
+            text,
+            &format!(
+                "\n### {} {part}\n\n{}\n\n",
+                word(&names["kind"]),
+                word(&schema["description"])
+            ),
+        );
         rules(text, schema);
-        section(text, "\n| field | type | default | meaning |\n|---|---|---|---|\n");
+        section(
+            text,
+            "\n| field | type | default | meaning |\n|---|---|---|---|\n",
+        );
         fields(text, "", schema);
     }
     section(text, "\n");
@@ -58,15 +89,31 @@ fn fields(text: &mut String, prefix: &str, schema: &Value) {
     };
     for (name, property) in properties {
         let path = format!("{prefix}{name}");
-        let needed = required.split(", ").any(|required| required == format!("`{name}`"));
+        let needed = required
+            .split(", ")
+            .any(|required| required == format!("`{name}`"));
         let default = match &property["default"] {
             Value::Null if needed => "required".to_owned(),
             Value::Null => String::new(),
             Value::Object(_) => "as below".to_owned(),
-            value @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => format!("`{}`", value.to_string().trim_matches('"')),
+            value @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                format!("`{}`", value.to_string().trim_matches('"'))
+            }
         };
-        let meaning = [description(property), bounds(property), said(property), said(&property["items"])].concat();
-        section(text, &format!("| `{path}` | {} | {default} | {meaning} |\n", type_of(property)));
+        let meaning = [
+            description(property),
+            bounds(property),
+            said(property),
+            said(&property["items"]),
+        ]
+        .concat();
+        section(
+            text,
+            &format!(
+                "| `{path}` | {} | {default} | {meaning} |\n",
+                type_of(property)
+            ),
+        );
         if !FOREIGN.contains(&name.as_str()) {
             fields(text, &format!("{path}."), property);
             fields(text, &format!("{path}[]."), &property["items"]);
@@ -90,7 +137,9 @@ fn type_of(property: &Value) -> String {
 }
 
 fn description(property: &Value) -> String {
-    word(&property["description"]).replace('\n', " ").replace('|', "\\|")
+    word(&property["description"])
+        .replace('\n', " ")
+        .replace('|', "\\|")
 }
 
 fn bounds(property: &Value) -> String {
@@ -105,21 +154,32 @@ fn bounds(property: &Value) -> String {
 /// What the rules of a field say.
 fn said(property: &Value) -> String {
     let mut text = String::new();
-    for rule in property["x-kubernetes-validations"].as_array().into_iter().flatten() {
+    for rule in property["x-kubernetes-validations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         section(&mut text, &format!(" *{}.*", word(&rule["message"])));
     }
     text
 }
 
 fn rules(text: &mut String, schema: &Value) {
-    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+    for rule in schema["x-kubernetes-validations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         section(text, &format!("- *{}*\n", word(&rule["message"])));
     }
 }
 
 fn words<'a>(list: &'a Value, word: impl Fn(&'a Value) -> Option<&'a str>) -> String {
     let words = list.as_array().into_iter().flatten().filter_map(word);
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn word(value: &Value) -> &str {
