@@ -72,7 +72,7 @@ impl Cluster {
 
     /// Waits until pods of the examples' namespace get a sidecar: the network rules of a
     /// new Service reach all nodes a little later than its pods are ready.
-    async fn injecting(&self) -> Result<()> {
+    pub async fn injecting(&self) -> Result<()> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), SHOP);
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "dry-run"},
