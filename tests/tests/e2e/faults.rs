@@ -58,7 +58,9 @@ pub(crate) async fn kills_in_a_rollout_lose_no_member(world: &mut World) -> Resu
         .await?;
     replace_missed(&cluster).await?;
     cluster.pods_joined(6, Duration::from_secs(180)).await?;
-    let desktop = joins_at_last(world, desktop_result(&mut desktop).await, &code).await?;
+    let first = desktop.joined(Duration::from_secs(60)).await.map(drop);
+    drop(desktop);
+    let desktop = joins_at_last(world, first, &code).await?;
     world.laptop()?.connected(Duration::from_secs(90)).await?;
     desktop.connected(Duration::from_secs(60)).await?;
     let after = outsiders(world).await?;
@@ -88,10 +90,6 @@ async fn replace_missed(cluster: &Cluster) -> Result<()> {
         }
     }
     Ok(())
-}
-
-async fn desktop_result(desktop: &mut Laptop) -> Result<()> {
-    desktop.joined(Duration::from_secs(60)).await.map(drop)
 }
 
 /// The join that ran into the kills may have failed; the same machine may try the same

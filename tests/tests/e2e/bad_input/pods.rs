@@ -131,7 +131,7 @@ pub(crate) async fn bad_annotations_are_told_and_break_nothing(world: &mut World
     }
     let peer = patiently("the odd pod to join", Duration::from_secs(90), async || {
         let pod = cluster.get::<Pod>(SHOP, "odd").await?;
-        facts::pod_says(&pod, "peerup.dev/Joined", "True", "Joined")?;
+        facts::pod_says(&pod, "peerup.dev/Joined", "True", "Attested")?;
         let peers = cluster.list::<Peer>(SHOP).await?;
         Ok(facts::peer_of(&pod, &peers)?.name_any())
     })
