@@ -111,10 +111,6 @@ pub struct SecretDelivery {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerTemplate {
-    /// Put before the name that the joiner asks for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9][-a-z0-9]*$"))]
-    pub name_prefix: Option<String>,
     /// Life of their record; the network's if not given.
     #[serde(
         rename = "credentialTTLSeconds",

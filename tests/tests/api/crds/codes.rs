@@ -72,7 +72,7 @@ async fn a_pairing_code_changes_only_its_state_and_only_once() -> Result<()> {
     let (_, codes, _) = kinds().await?;
     let spec = json!({
         "networkRef": { "name": "crew" }, "count": 3, "maxFailedAttempts": 3,
-        "delivery": { "secret": { "name": "codes" } }, "peer": { "namePrefix": "dev-" },
+        "delivery": { "secret": { "name": "codes" } }, "peer": { "credentialTTLSeconds": 3600 },
     });
     codes.create("three", spec).await?;
     for (field, value, words) in [
