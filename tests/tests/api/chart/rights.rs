@@ -22,6 +22,8 @@ use serde_json::json;
 use super::{CHART, NAMESPACE, apply, find, helm_in, objects};
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// The garbage collector looks for new kinds of owners only now and then.
+const COLLECTED: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn the_operator_can_do_its_work_and_leaves_nothing() -> Result<()> {
@@ -64,7 +66,7 @@ async fn network(client: &Client) -> Result<()> {
     })
     .await?;
     networks.delete("crew", &DeleteParams::default()).await?;
-    eventually("the network to be gone", LIMIT, async || {
+    eventually("the network to be gone", COLLECTED, async || {
         ensure!(networks.get_opt("crew").await?.is_none(), "it is there");
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=peerup-operator");
         let services = Api::<Service>::namespaced(client.clone(), "shop")
