@@ -3,19 +3,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use peerup_crds::{
-    Peer, PeerMethod, PeerNetwork, PeerState, PodRef,
-    names::{annotations, ports},
-};
+use peerup_crds::{Peer, PeerMethod, PeerNetwork, PeerState, PodRef, names::annotations};
 use peerup_pairing::names;
 use peerup_protocol::{
-    Multiaddr, PeerId, UnixTime,
+    PeerId, UnixTime,
     api::{AttestAnswer, AttestRequest},
     code::{Code, CodeKind, MAX_ADDRESSES, Responder},
     derive,
@@ -256,13 +252,7 @@ fn at_pod(mut relay: Responder, pod: &Pod) -> Option<Responder> {
     if !conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
         return None;
     }
-    let ip: IpAddr = status.pod_ip.as_ref()?.parse().ok()?;
-    let (family, port) = (if ip.is_ipv4() { "ip4" } else { "ip6" }, ports::PEER);
-    let texts = [
-        format!("/{family}/{ip}/udp/{port}/quic-v1"),
-        format!("/{family}/{ip}/tcp/{port}"),
-    ];
-    let mut addresses: Vec<Multiaddr> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+    let mut addresses = addresses::of_pod(pod)?;
     addresses.append(&mut relay.addresses);
     addresses.truncate(MAX_ADDRESSES);
     relay.addresses = addresses;
@@ -342,7 +332,8 @@ mod tests {
                 "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": ready}]}}))
             .unwrap()
         };
-        let name: Multiaddr = "/dns4/main-relay-0.example/tcp/4001".parse().unwrap();
+        let name: peerup_protocol::Multiaddr =
+            "/dns4/main-relay-0.example/tcp/4001".parse().unwrap();
         let relay = Responder {
             peer: peerup_protocol::id::peer_id(
                 &peerup_protocol::SigningKey::from_bytes(&[7; 32]).verifying_key(),

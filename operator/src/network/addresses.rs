@@ -128,6 +128,19 @@ fn shown(type_: ServiceType, service: Option<&Service>, pod: Option<&Pod>) -> Ve
     }
 }
 
+/// Where the pod itself is dialled, if it has an address.
+pub(crate) fn of_pod(pod: &Pod) -> Option<Vec<Multiaddr>> {
+    let port = Some(names::ports::PEER);
+    let ports = Ports {
+        tcp: port,
+        quic: port,
+        stun: None,
+        stun_alternate: None,
+    };
+    let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
+    Some(at(&ip_host(ip)?, ports))
+}
+
 fn ip_host(text: &str) -> Option<String> {
     match text.parse().ok()? {
         IpAddr::V4(ip) => Some(format!("ip4/{ip}")),
