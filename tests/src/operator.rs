@@ -1,9 +1,10 @@
 //! The operator as a process against an API server of the light tier, for namespaces of a test's own.
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Client;
@@ -12,10 +13,15 @@ use serde_json::json;
 
 use crate::light::{self, Light};
 use crate::programs::Program;
-use crate::wait::eventually;
 
 /// How long an operator may take until it is ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(120);
+
+/// Where every operator listens, at an address of its own: below the ports that the kernel gives to
+/// outgoing connections, of which any could be taken between choosing and listening.
+const API: u16 = 19444;
+const WEBHOOK: u16 = 19443;
+const HTTP: u16 = 19465;
 
 /// Where an operator lives, and what it serves; several replicas may live in one.
 pub struct Home {
@@ -32,6 +38,8 @@ pub struct Home {
 pub struct Operator {
     /// The process.
     pub program: Program,
+    /// Where it listens.
+    pub address: Ipv4Addr,
     /// `https://…` of its API.
     pub url: String,
     /// Its address for metrics and health.
@@ -51,44 +59,51 @@ impl Home {
         })
     }
 
-    /// Starts the only replica, reached by the API server at its own address, and waits until it is ready.
+    /// Starts the only replica, or the first, and waits until it is ready.
     pub async fn start(&self) -> Result<Operator> {
-        let (operator, webhook) = self.replica("operator-0", "127.0.0.1", free_port()?)?;
-        self.register(webhook).await?;
-        self.ready(&operator).await?;
+        let mut operator = self.replica("operator-0")?;
+        self.register(operator.address).await?;
+        self.ready(&mut operator).await?;
         Ok(operator)
     }
 
     /// Starts one of several replicas, each at an address of its own, since the leader is found by address and
-    /// the API's port; answers also the port of its webhook.
-    pub fn replica(&self, name: &str, ip: &str, api: u16) -> Result<(Operator, u16)> {
-        let (webhook, http) = (free_port()?, free_port()?);
-        let names = format!("operator.{}.svc,{ip}", self.namespace);
+    /// the API's port.
+    pub fn replica(&self, name: &str) -> Result<Operator> {
+        let address = own_address();
+        let (url, http) = (
+            format!("https://{address}:{API}"),
+            format!("{address}:{HTTP}"),
+        );
+        let names = format!("operator.{}.svc,{address}", self.namespace);
         let settings = [
             ("KUBECONFIG", self.kubeconfig.clone()),
             ("POD_NAMESPACE", self.namespace.clone()),
             ("POD_NAME", name.to_owned()),
-            ("POD_IP", ip.to_owned()),
+            ("POD_IP", address.to_string()),
             ("PEERUP_WATCH_NAMESPACES", self.serves.join(",")),
             ("PEERUP_WEBHOOK_CONFIG", self.namespace.clone()),
             ("PEERUP_SERVICE_NAMES", names),
-            ("PEERUP_OPERATOR_URL", format!("https://{ip}:{api}")),
-            ("PEERUP_API_LISTEN", format!("{ip}:{api}")),
-            ("PEERUP_WEBHOOK_LISTEN", format!("{ip}:{webhook}")),
-            ("PEERUP_HTTP_LISTEN", format!("{ip}:{http}")),
+            ("PEERUP_OPERATOR_URL", url.clone()),
+            ("PEERUP_API_LISTEN", format!("{address}:{API}")),
+            ("PEERUP_WEBHOOK_LISTEN", format!("{address}:{WEBHOOK}")),
+            ("PEERUP_HTTP_LISTEN", http.clone()),
             ("PEERUP_LOG", "info,peerup_operator=debug".to_owned()),
         ];
         let environment: Vec<_> = settings
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let program = Program::start("peerup-operator", &[], &environment)?;
-        let (url, http) = (format!("https://{ip}:{api}"), format!("http://{ip}:{http}"));
-        Ok((Operator { program, url, http }, webhook))
+        Ok(Operator {
+            program: Program::start("peerup-operator", &[], &environment)?,
+            address,
+            url,
+            http: format!("http://{http}"),
+        })
     }
 
-    /// Tells the API server to ask the webhook at this port about pods of the namespaces that are served.
-    pub async fn register(&self, webhook: u16) -> Result<()> {
+    /// Tells the API server to ask the webhook at this address about pods of the namespaces that are served.
+    pub async fn register(&self, address: Ipv4Addr) -> Result<()> {
         let configuration = serde_json::from_value(json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
@@ -100,7 +115,7 @@ impl Home {
                 "failurePolicy": "Fail",
                 "timeoutSeconds": 5,
                 "reinvocationPolicy": "IfNeeded",
-                "clientConfig": { "url": format!("https://127.0.0.1:{webhook}/v1/inject") },
+                "clientConfig": { "url": format!("https://{address}:{WEBHOOK}/v1/inject") },
                 "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }],
                 "namespaceSelector": { "matchExpressions": [
                     { "key": "kubernetes.io/metadata.name", "operator": "In", "values": self.serves },
@@ -112,16 +127,12 @@ impl Home {
         Ok(())
     }
 
-    /// Waits until a replica says that it is ready.
-    pub async fn ready(&self, operator: &Operator) -> Result<()> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        eventually("the operator's /readyz", READY, async || {
-            let answer = http.get(format!("{}/readyz", operator.http)).send().await?;
-            let status = answer.status();
-            ensure!(status.is_success(), "{status}: {}", answer.text().await?);
-            Ok(())
-        })
-        .await
+    /// Waits until a replica says that it is ready; one that ends before is an error with what it printed.
+    pub async fn ready(&self, operator: &mut Operator) -> Result<()> {
+        operator
+            .program
+            .answers(&format!("{}/readyz", operator.http), READY)
+            .await
     }
 
     /// The certificates by which the operator is known, PEM.
@@ -146,6 +157,13 @@ pub async fn opted_in(client: &Client, prefix: &str) -> Result<String> {
     Ok(name)
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A loopback address that nobody else has: neither in this process nor in another that tests now.
+#[must_use]
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed) % 254 + 1,
+    );
+    Ipv4Addr::from(0x7f40_0000 | (process & 0x3fff) << 8 | number)
 }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use crate::light::repository;
+use crate::wait;
 
 /// A running program; dropping it kills it and removes its log.
 #[derive(Debug)]
@@ -84,6 +86,31 @@ impl Program {
     /// How the program ended, if it has.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until the program answers a plain HTTP request with success. One that ends before is an error at
+    /// once; both errors show what it printed last.
+    pub async fn answers(&mut self, url: &str, limit: Duration) -> Result<()> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let answered = wait::eventually(url, limit, async || {
+            if let Some(status) = self.ended()? {
+                return Ok(Err(anyhow!("it has ended: {status}")));
+            }
+            let answer = http.get(url).send().await?;
+            let status = answer.status();
+            ensure!(status.is_success(), "{status}: {}", answer.text().await?);
+            Ok(Ok(()))
+        });
+        answered.await.flatten().with_context(|| {
+            let output = self.output();
+            let last = output.len().saturating_sub(4000);
+            let last = (last..output.len()).find(|at| output.is_char_boundary(*at));
+            format!(
+                "{} printed:\n{}",
+                self.name,
+                &output[last.unwrap_or_default()..]
+            )
+        })
     }
 
     /// Lets the program run on when this is dropped; answers its process id.

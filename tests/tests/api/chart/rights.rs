@@ -2,8 +2,6 @@
 //! network, removes it, and its cleanup leaves nothing.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use kube::api::{Api, DeleteParams, ListParams, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use peerup_crds::{PeerNetwork, PeerNetworkSpec};
 use peerup_tests::light::Light;
+use peerup_tests::operator::own_address;
 use peerup_tests::programs::Program;
 use peerup_tests::wait::eventually;
 use serde_json::json;
@@ -30,14 +29,11 @@ async fn the_operator_can_do_its_work_and_leaves_nothing() -> Result<()> {
     let light = Light::start()?;
     let client = light.client().await?;
     helm_in(&light, &["install", "peerup", CHART, "--create-namespace"])?;
-    let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let mut operator = start(&light, &[], "peerup-operator", http)?;
-    eventually("the operator to be ready", LIMIT, async || {
-        let answer = get(http, "/readyz")?;
-        ensure!(answer.contains(" 200 "), "{answer}");
-        Ok(())
-    })
-    .await?;
+    let http = format!("{}:19465", own_address());
+    let mut operator = start(&light, &[], "peerup-operator", &http)?;
+    operator
+        .answers(&format!("http://{http}/readyz"), LIMIT)
+        .await?;
     network(&client).await?;
     operator.kill()?;
     let log = operator.output();
@@ -115,7 +111,12 @@ async fn cleanup(light: &Light, client: &Client) -> Result<()> {
             apply(client, &object, &parameters).await?;
         }
     }
-    let mut cleaner = start(light, &["cleanup"], "peerup-operator-cleanup", 0)?;
+    let mut cleaner = start(
+        light,
+        &["cleanup"],
+        "peerup-operator-cleanup",
+        "127.0.0.1:0",
+    )?;
     eventually("the cleanup", LIMIT, async || {
         let status = cleaner.ended()?.context("it runs")?;
         ensure!(status.success(), "{status}: {}", cleaner.output());
@@ -138,7 +139,7 @@ async fn cleanup(light: &Light, client: &Client) -> Result<()> {
 }
 
 /// Starts the operator's program as a service account, with the environment that the chart sets.
-fn start(light: &Light, arguments: &[&str], account: &str, http: u16) -> Result<Program> {
+fn start(light: &Light, arguments: &[&str], account: &str, http: &str) -> Result<Program> {
     let kubeconfig = impersonating(light, account)?;
     let objects = objects(&[])?;
     let pod = &find(&objects, "Deployment", "peerup-operator")?["spec"]["template"]["spec"];
@@ -149,7 +150,6 @@ fn start(light: &Light, arguments: &[&str], account: &str, http: u16) -> Result<
         .iter()
         .filter_map(|variable| variable["name"].as_str().zip(variable["value"].as_str()))
         .collect();
-    let http = format!("127.0.0.1:{http}");
     environment.extend([
         (
             "KUBECONFIG",
@@ -160,7 +160,7 @@ fn start(light: &Light, arguments: &[&str], account: &str, http: u16) -> Result<
         ("POD_IP", "127.0.0.1"),
         ("PEERUP_API_LISTEN", "127.0.0.1:0"),
         ("PEERUP_WEBHOOK_LISTEN", "127.0.0.1:0"),
-        ("PEERUP_HTTP_LISTEN", &http),
+        ("PEERUP_HTTP_LISTEN", http),
     ]);
     let environment: Vec<_> = environment.into_iter().collect();
     Program::start("peerup-operator", arguments, &environment)
@@ -175,17 +175,4 @@ fn impersonating(light: &Light, account: &str) -> Result<PathBuf> {
     let path = light.directory().join(format!("{account}.kubeconfig"));
     std::fs::write(&path, changed)?;
     Ok(path)
-}
-
-/// Head and body of what plain HTTP answers.
-fn get(port: u16, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -16,9 +16,8 @@ async fn every_replica_answers_and_one_takes_over() -> Result<()> {
     let namespace = opted_in(&client, "replicas").await?;
     let home = Home::new(light, &client, &[&namespace]).await?;
     let first = home.start().await?;
-    let port: u16 = first.url.rsplit(':').next().unwrap_or_default().parse()?;
-    let (second, _) = home.replica("operator-1", "127.0.0.2", port)?;
-    home.ready(&second).await?;
+    let mut second = home.replica("operator-1")?;
+    home.ready(&mut second).await?;
     let http = http(&home).await?;
     let mut world = World {
         client,
