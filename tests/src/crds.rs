@@ -26,7 +26,7 @@ pub async fn install(client: &Client) -> Result<()> {
 /// Waits until a CustomResourceDefinition is served.
 pub async fn established(client: &Client, name: &str) -> Result<()> {
     let api = Api::<CustomResourceDefinition>::all(client.clone());
-    eventually(name, Duration::from_secs(20), async || {
+    eventually(name, Duration::from_secs(60), async || {
         let conditions = api
             .get(name)
             .await?

@@ -169,7 +169,7 @@ async fn laptop(cluster: &Cluster, directory: &Path) -> Result<()> {
     keys(cluster)?;
     let mut laptop = Laptop::join(&directory.join("laptop"), code, "laptop")?;
     println!("{}", laptop.joined(Duration::from_secs(90)).await?);
-    patiently("the used code to go", Duration::from_secs(30), async || {
+    patiently("the used code to go", Duration::from_secs(60), async || {
         let left = cluster.secret(SHOP, CODES).await?;
         ensure!(!left.contains_key("code-0"), "it is there");
         Ok(())

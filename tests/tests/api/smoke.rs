@@ -30,7 +30,7 @@ async fn service_accounts_get_tokens_for_an_audience() -> Result<()> {
     let accounts = Api::<ServiceAccount>::namespaced(client, &namespace);
     eventually(
         "the default service account",
-        Duration::from_secs(10),
+        Duration::from_secs(60),
         async || Ok(accounts.get("default").await?),
     )
     .await?;

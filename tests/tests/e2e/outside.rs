@@ -13,14 +13,14 @@ use crate::world::World;
 pub(crate) async fn a_laptop_joins_with_a_code(world: &mut World) -> Result<()> {
     let codes = world
         .cluster
-        .codes(SHOP, CODES, Duration::from_secs(10))
+        .codes(SHOP, CODES, Duration::from_secs(60))
         .await?;
     let code = codes.get("code-0").context("there is no code-0")?;
     let mut laptop = Laptop::join(&world.state("laptop"), code, "laptop")?;
     let story = laptop.joined(Duration::from_secs(60)).await?;
     println!("{story}");
     ensure!(story.contains(" as laptop"), "it has another name");
-    laptop.connected(Duration::from_secs(30)).await?;
+    laptop.connected(Duration::from_secs(60)).await?;
     world.laptop = Some(laptop);
     let cluster = &world.cluster;
     patiently(
@@ -45,7 +45,7 @@ pub(crate) async fn a_laptop_joins_with_a_code(world: &mut World) -> Result<()> 
         },
     )
     .await?;
-    patiently("the used code to go", Duration::from_secs(30), async || {
+    patiently("the used code to go", Duration::from_secs(60), async || {
         let left = cluster.secret(SHOP, CODES).await?;
         ensure!(
             left.keys().eq(["code-1", "code-2"]),
@@ -78,7 +78,7 @@ pub(crate) async fn the_same_code_is_refused_to_another(world: &mut World) -> Re
     remaining(&world.cluster.get(SHOP, CODES).await?, 2)?;
     world
         .laptop()?
-        .connected(Duration::from_secs(5))
+        .connected(Duration::from_secs(60))
         .await
         .map(drop)
 }

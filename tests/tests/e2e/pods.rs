@@ -103,7 +103,7 @@ pub(crate) async fn the_metric_shows_the_grade(world: &mut World) -> Result<()> 
 
 pub(crate) async fn a_deleted_pod_takes_its_peer_along(world: &mut World) -> Result<()> {
     let cluster = &world.cluster;
-    let pods = cluster.pods_joined(3, Duration::from_secs(10)).await?;
+    let pods = cluster.pods_joined(3, Duration::from_secs(60)).await?;
     let pod = pods.first().context("no pod")?;
     let peers = cluster.list::<Peer>(SHOP).await?;
     let peer = facts::peer_of(pod, &peers)?.name_any();

@@ -83,7 +83,7 @@ async fn the_operator_touches_only_what_is_its_own() -> Result<()> {
         dry_run: true,
         ..PostParams::default()
     };
-    eventually("the policy", Duration::from_secs(30), async || {
+    eventually("the policy", Duration::from_secs(60), async || {
         let answer = secrets.create(&try_out, &secret("app", "Opaque")?).await;
         refused("Opaque", answer, "must be a Secret of a type")
     })
@@ -126,7 +126,7 @@ async fn config_maps(client: &Client, operator: &Client, namespace: &str) -> Res
         ..PostParams::default()
     };
     let map = |name: &str, labels: Value| labelled::<ConfigMap>(name, labels, json!({}));
-    eventually("the policy", Duration::from_secs(30), async || {
+    eventually("the policy", Duration::from_secs(60), async || {
         let named = own.create(&try_out, &map("settings", ours())?).await;
         refused("name", named, "must have a name by which")
     })

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{CHART, NAMESPACE, apply, find, helm_in, objects};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// The garbage collector looks for new kinds of owners only now and then.
 const COLLECTED: Duration = Duration::from_secs(180);
 

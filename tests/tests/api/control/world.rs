@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// How long anything may take that an operator does by itself.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// An operator and what it serves.
 pub(super) struct World {
