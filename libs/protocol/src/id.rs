@@ -24,7 +24,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(what: &'static str, rule: &'static str, got: &str) -> Self {
+    pub(crate) fn new(what: &'static str, rule: &'static str, got: &str) -> Self {
         Self {
             what,
             rule,
@@ -251,6 +251,15 @@ label_id! {
 label_id! {
     /// A member's name; a DNS label of at most 63 bytes, at most 59 when it is asked for.
     PeerName, "a peer's name"
+}
+
+label_id! {
+    /// A service that a peer offers under a name; a DNS label.
+    ServiceName, "a service's name"
+}
+label_id! {
+    /// A Kubernetes namespace; a DNS label.
+    KubeNamespace, "a namespace"
 }
 
 impl PeerName {

@@ -21,6 +21,7 @@ pub mod names;
 pub mod record;
 pub mod report;
 pub mod secret;
+pub mod service;
 pub mod stun;
 pub mod wire;
 

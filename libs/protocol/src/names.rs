@@ -1,6 +1,6 @@
 //! Protocol names on libp2p streams.
 
-use crate::id::{DhtNamespace, NetworkId};
+use crate::id::{DhtNamespace, NetworkId, ServiceName};
 
 /// The names of one network: under its tag for strangers, under its namespace for members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,12 @@ impl ProtocolNames {
         protocol(&self.tag, "pair")
     }
 
+    /// The pairing handshake with an inviter; for everyone while an invite is open.
+    #[must_use]
+    pub fn invite(&self) -> String {
+        protocol(&self.tag, "invite")
+    }
+
     /// The namespaced DHT; for members.
     #[must_use]
     pub fn kad(&self) -> String {
@@ -54,6 +60,30 @@ impl ProtocolNames {
     pub fn probe(&self) -> String {
         protocol(self.namespace.as_str(), "probe")
     }
+
+    /// Verification by emoji; for members.
+    #[must_use]
+    pub fn verify(&self) -> String {
+        protocol(self.namespace.as_str(), "verify")
+    }
+
+    /// Echo of a number; for members.
+    #[must_use]
+    pub fn ping(&self) -> String {
+        protocol(self.namespace.as_str(), "ping")
+    }
+
+    /// How the other side sees the connection; for members.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        protocol(self.namespace.as_str(), "trace")
+    }
+
+    /// A service's byte stream; for members.
+    #[must_use]
+    pub fn svc(&self, service: &ServiceName) -> String {
+        format!("/peerup/{}/svc/{service}/1.0.0", self.namespace)
+    }
 }
 
 fn protocol(scope: &str, name: &str) -> String {
@@ -71,9 +101,15 @@ mod tests {
         assert_eq!(tag.len(), 16);
         assert_eq!(names.member(), format!("/peerup/{tag}/member/1.0.0"));
         assert_eq!(names.pair(), format!("/peerup/{tag}/pair/1.0.0"));
+        assert_eq!(names.invite(), format!("/peerup/{tag}/invite/1.0.0"));
         let admitted = [names.kad(), names.roster(), names.report(), names.probe()];
         let expected =
             ["kad", "roster", "report", "probe"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
         assert_eq!(admitted, expected);
+        let between_peers = [names.verify(), names.ping(), names.trace()];
+        let expected = ["verify", "ping", "trace"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
+        assert_eq!(between_peers, expected);
+        let http = ServiceName::parse("http").unwrap();
+        assert_eq!(names.svc(&http), "/peerup/crew/svc/http/1.0.0");
     }
 }
