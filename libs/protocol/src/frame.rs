@@ -1,19 +1,27 @@
 //! Bodies of frames on admitted and member streams. On the stream each stands
 //! behind a u16 length.
 
+mod invite;
 mod join;
 mod member;
+mod ping;
 mod probe;
 mod report;
 mod roster;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod verify;
 
+pub use invite::{GuestRequest, GuestResponse, InviteAnswer, InviteRegistration};
 pub use join::{JoinRequest, JoinResponse};
 pub use member::{MemberHello, MemberLists};
+pub use ping::Ping;
 pub use probe::{ProbeAnswer, ProbeAsk, ProbeFrom};
 pub use report::ReportFrame;
 pub use roster::{RosterAnswer, RosterAsk, RosterPage, pages};
+pub use trace::TraceAnswer;
+pub use verify::{VerifyCommit, VerifyDecision, VerifyNonce};
 
 use crate::record::Signed;
 use crate::wire::{DecodeError, Reader, Writer};
@@ -30,6 +38,8 @@ pub const EXCHANGE_SECONDS: u64 = 12;
 const MAX_RECORD: usize = MAX_LONG_FRAME - 128;
 /// Longest member record: label, net, serial, PeerId, name, subject, times.
 const MAX_MEMBER_RECORD: usize = 512;
+/// Longest guest grant: label, net, serial, two PeerIds, name, times.
+const MAX_GUEST_GRANT: usize = 256;
 
 fn write_signed(w: Writer, signed: &Signed) -> Writer {
     w.lp(&signed.bytes).lp(signed.signature)

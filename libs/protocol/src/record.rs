@@ -1,12 +1,14 @@
-//! Records that the network key signs. The bytes travel verbatim; who reads one
+//! Records that the network key signs, and grants that a member's identity signs. The bytes travel verbatim; who reads one
 //! checks the signature over exactly what came.
 
+mod guest;
 mod member;
 mod network;
 mod revocations;
 #[cfg(test)]
 mod tests;
 
+pub use guest::{GuestGrant, MAX_GUEST_SECONDS, MAX_GUESTS};
 pub use member::{MAX_SUBJECT, MemberRecord, Method};
 pub use network::{
     Flags, MAX_ACCESS_RULE, MAX_ACCESS_RULES, MAX_CLUSTER, MAX_RELAY_ADDRESSES, MAX_RELAYS,
@@ -49,6 +51,8 @@ impl Signed {
 pub enum RecordKind {
     /// A [`MemberRecord`].
     Member,
+    /// A [`GuestGrant`].
+    Guest,
     /// A [`Revocations`] list.
     Revocations,
     /// A [`NetworkDocument`].
@@ -62,6 +66,8 @@ impl RecordKind {
         let is = |label| crate::wire::Reader::new(bytes).label(label).is_ok();
         if is(member::LABEL) {
             Some(Self::Member)
+        } else if is(guest::LABEL) {
+            Some(Self::Guest)
         } else if is(revocations::LABEL) {
             Some(Self::Revocations)
         } else if is(network::LABEL) {

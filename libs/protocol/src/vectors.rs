@@ -4,10 +4,12 @@ use serde_json::Value;
 
 use crate::code::{Code, CodeKind, Responder};
 use crate::derive;
-use crate::frame::{JoinRequest, JoinResponse};
+use crate::frame::{GuestRequest, GuestResponse, JoinRequest, JoinResponse};
 use crate::id::{DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id, verifying_key};
 use crate::message;
-use crate::record::{Flags, MemberRecord, Method, NetworkDocument, Relay, Revocations, Signed};
+use crate::record::{
+    Flags, GuestGrant, MemberRecord, Method, NetworkDocument, Relay, Revocations, Signed,
+};
 use crate::secret::{CodeSecret, NetworkSeed};
 use crate::{Multiaddr, PeerId, SigningKey};
 
@@ -215,6 +217,34 @@ fn member_record() {
         network_key: key(1).verifying_key().to_bytes(),
     };
     assert_eq!(response.encode(), v.bytes("/handshake_group/response"));
+}
+
+#[test]
+fn guest_grant() {
+    let v = Vectors::load();
+    let grant = GuestGrant {
+        net: net(),
+        serial: Serial(77),
+        sponsor: peer(4),
+        guest: peer(3),
+        name: name("laptop"),
+        issued: ISSUED,
+        not_after: ISSUED + 86_400,
+    };
+    let signed = Signed::sign(&key(4), grant.encode());
+    assert_eq!(signed.bytes, v.bytes("/signed/guest_grant"));
+    assert_eq!(signed.signature, v.array("/signed/guest_signature"));
+    assert_eq!(GuestGrant::decode(&signed.bytes), Ok(grant));
+    let request = GuestRequest {
+        name: name("laptop"),
+    };
+    assert_eq!(request.encode(), v.bytes("/handshake_invite/request"));
+    let response = GuestResponse {
+        inviter: name("home"),
+        grant: signed,
+    };
+    assert_eq!(response.encode(), v.bytes("/handshake_invite/response"));
+    assert_eq!(GuestResponse::decode(&response.encode()), Ok(response));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::wire::{DecodeError, Reader, Writer};
 /// First frame of both sides on `member`: who I am, and which revocations I know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberHello {
-    /// A member record, or a relay's network document.
+    /// A member record, a guest grant, or a relay's network document.
     pub credential: Signed,
     /// Epoch of the sender's revocation list.
     pub epoch: u64,

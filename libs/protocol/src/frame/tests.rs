@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::{PeerName, Serial};
+use crate::Multiaddr;
+use crate::id::{GroupId, PeerName, Serial};
 use crate::report::MAX_REPORT;
 
 fn signed(max: usize) -> impl Strategy<Value = Signed> {
@@ -88,10 +89,40 @@ proptest! {
     }
 
     #[test]
+    fn guests_frames_come_back(name in "[a-z0-9]{1,59}", grant in signed(MAX_GUEST_GRANT), group: [u8; 8], until: u64) {
+        let name = PeerName::parse(&name).unwrap();
+        let request = GuestRequest { name: name.clone() };
+        prop_assert_eq!(GuestRequest::decode(&request.encode()), Ok(request));
+        let response = GuestResponse { inviter: name, grant };
+        prop_assert_eq!(GuestResponse::decode(&response.encode()), Ok(response));
+        let registration = InviteRegistration { group: GroupId(group), until };
+        prop_assert_eq!(InviteRegistration::decode(&registration.encode()), Ok(registration));
+        for answer in [InviteAnswer::Registered, InviteAnswer::Refused, InviteAnswer::Full] {
+            prop_assert_eq!(InviteAnswer::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn frames_between_peers_come_back(bytes: [u8; 32], nonce: u64, relayed: bool, ip: [u8; 4], port: u16) {
+        prop_assert_eq!(VerifyCommit::decode(&VerifyCommit(bytes).encode()), Ok(VerifyCommit(bytes)));
+        prop_assert_eq!(VerifyNonce::decode(&VerifyNonce(bytes).encode()), Ok(VerifyNonce(bytes)));
+        for decision in [VerifyDecision::Differs, VerifyDecision::Matches] {
+            prop_assert_eq!(VerifyDecision::decode(&decision.encode()), Ok(decision));
+        }
+        prop_assert_eq!(Ping::decode(&Ping(nonce).encode()), Ok(Ping(nonce)));
+        let observed = Multiaddr::from(std::net::Ipv4Addr::from(ip)).with(multiaddr::Protocol::Tcp(port));
+        let answer = TraceAnswer { relayed, observed };
+        prop_assert_eq!(TraceAnswer::decode(&answer.encode()), Ok(answer));
+    }
+
+    #[test]
     fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..600)) {
         let _ = (MemberHello::decode(&bytes), MemberLists::decode(&bytes), RosterAsk::decode(&bytes));
         let _ = (RosterAnswer::decode(&bytes), ReportFrame::decode(&bytes), ProbeAsk::decode(&bytes));
         let _ = (ProbeAnswer::decode(&bytes), JoinRequest::decode(&bytes), JoinResponse::decode(&bytes));
+        let _ = (GuestRequest::decode(&bytes), GuestResponse::decode(&bytes), TraceAnswer::decode(&bytes));
+        let _ = (InviteRegistration::decode(&bytes), InviteAnswer::decode(&bytes), Ping::decode(&bytes));
+        let _ = (VerifyCommit::decode(&bytes), VerifyNonce::decode(&bytes), VerifyDecision::decode(&bytes));
     }
 
     /// Any change of one byte is another value or an error; what is read writes back as the same bytes.
@@ -175,6 +206,63 @@ fn unknown_roster_flags_are_errors() {
             Err(DecodeError::unknown("roster flags", flags))
         );
     }
+}
+
+#[test]
+fn frames_between_peers_are_exact() {
+    for length in [0, 31, 33, 64] {
+        let bytes = vec![7; length];
+        assert!(VerifyCommit::decode(&bytes).is_err() && VerifyNonce::decode(&bytes).is_err());
+    }
+    for byte in 2..=u8::MAX {
+        let unknown = DecodeError::unknown("decision", byte);
+        assert_eq!(VerifyDecision::decode(&[byte]), Err(unknown));
+        assert!(TraceAnswer::decode(&[byte, 0, 0, 0, 0]).is_err());
+    }
+    assert_eq!(VerifyDecision::decode(&[]), Err(DecodeError::Truncated));
+    assert_eq!(
+        VerifyDecision::decode(&[1, 0]),
+        Err(DecodeError::Trailing(1))
+    );
+    assert!(Ping::decode(&[0; 7]).is_err() && Ping::decode(&[0; 9]).is_err());
+    let long = Writer::new().u8(0).lp([0; 256]).into_vec();
+    let too_long = DecodeError::TooLong { max: 255, got: 256 };
+    assert_eq!(TraceAnswer::decode(&long), Err(too_long));
+}
+
+#[test]
+fn frames_of_invites_are_exact() {
+    let registration = Writer::new().u8(1).bytes([7; 8]).u64(9).into_vec();
+    let read = InviteRegistration {
+        group: GroupId([7; 8]),
+        until: 9,
+    };
+    assert_eq!(InviteRegistration::decode(&registration), Ok(read));
+    for version in (0..=u8::MAX).filter(|version| *version != 1) {
+        let other = [&[version], &registration[1..]].concat();
+        let unknown = DecodeError::unknown("invite registration", version);
+        assert_eq!(InviteRegistration::decode(&other), Err(unknown));
+    }
+    for byte in 3..=u8::MAX {
+        assert!(InviteAnswer::decode(&[byte]).is_err());
+    }
+    // A guest proves nothing but the handshake: a field that is not empty is an error.
+    for at in 1..4 {
+        let fields = (0..4).map(|field| if field == 0 || field == at { "a" } else { "" });
+        let request = fields.fold(Writer::new(), Writer::lp).into_vec();
+        let too_long = DecodeError::TooLong { max: 0, got: 1 };
+        assert_eq!(GuestRequest::decode(&request), Err(too_long));
+    }
+    let long = Writer::new()
+        .lp("a".repeat(60))
+        .lp([])
+        .lp([])
+        .lp([])
+        .into_vec();
+    assert_eq!(
+        GuestRequest::decode(&long),
+        Err(DecodeError::TooLong { max: 59, got: 60 })
+    );
 }
 
 #[test]

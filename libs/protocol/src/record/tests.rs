@@ -33,6 +33,21 @@ fn member() -> impl Strategy<Value = MemberRecord> {
     )
 }
 
+fn grant() -> impl Strategy<Value = GuestGrant> {
+    let numbers = any::<([u8; 16], u64, u8, u8, u64, u64)>();
+    (numbers, "[a-z0-9]{1,63}").prop_map(
+        |((net, serial, sponsor, guest, issued, not_after), name)| GuestGrant {
+            net: NetworkId(net),
+            serial: Serial(serial),
+            sponsor: peer(sponsor),
+            guest: peer(guest),
+            name: PeerName::parse(&name).unwrap(),
+            issued,
+            not_after,
+        },
+    )
+}
+
 fn revocations() -> impl Strategy<Value = Revocations> {
     (
         any::<([u8; 16], u64, u64)>(),
@@ -89,11 +104,13 @@ fn document() -> impl Strategy<Value = NetworkDocument> {
 
 proptest! {
     #[test]
-    fn records_come_back(member in member(), list in revocations(), document in document()) {
+    fn records_come_back(member in member(), grant in grant(), list in revocations(), document in document()) {
         prop_assert_eq!(RecordKind::of(&member.encode()), Some(RecordKind::Member));
+        prop_assert_eq!(RecordKind::of(&grant.encode()), Some(RecordKind::Guest));
         prop_assert_eq!(RecordKind::of(&list.encode()), Some(RecordKind::Revocations));
         prop_assert_eq!(RecordKind::of(&document.encode()), Some(RecordKind::Network));
         prop_assert_eq!(MemberRecord::decode(&member.encode()), Ok(member));
+        prop_assert_eq!(GuestGrant::decode(&grant.encode()), Ok(grant));
         prop_assert_eq!(Revocations::decode(&list.encode()), Ok(list));
         prop_assert_eq!(NetworkDocument::decode(&document.encode()), Ok(document));
     }
@@ -101,16 +118,22 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..600)) {
         let _ = (MemberRecord::decode(&bytes), Revocations::decode(&bytes), NetworkDocument::decode(&bytes));
-        let _ = RecordKind::of(&bytes);
+        let _ = (GuestGrant::decode(&bytes), RecordKind::of(&bytes));
     }
 
     /// A damaged record is another record or an error, and reads back as it is written.
     #[test]
-    fn records_have_one_spelling(member in member(), document in document(), at: prop::sample::Index, flip in 1..=255u8) {
+    fn records_have_one_spelling(member in member(), grant in grant(), document in document(), at: prop::sample::Index, flip in 1..=255u8) {
         let mut bytes = member.encode();
         let index = at.index(bytes.len());
         bytes[index] ^= flip;
         if let Ok(read) = MemberRecord::decode(&bytes) {
+            prop_assert_eq!(read.encode(), bytes);
+        }
+        let mut bytes = grant.encode();
+        let index = at.index(bytes.len());
+        bytes[index] ^= flip;
+        if let Ok(read) = GuestGrant::decode(&bytes) {
             prop_assert_eq!(read.encode(), bytes);
         }
         let mut bytes = document.encode();
@@ -188,6 +211,12 @@ fn labels_tell_records_apart() {
         })
     );
     assert_eq!(
+        GuestGrant::decode(&list),
+        Err(DecodeError::Label {
+            expected: "peerup/1/guest"
+        })
+    );
+    assert_eq!(
         NetworkDocument::decode(&list),
         Err(DecodeError::Label {
             expected: "peerup/1/network"
@@ -195,7 +224,7 @@ fn labels_tell_records_apart() {
     );
     assert_eq!(RecordKind::of(b""), None);
     assert_eq!(
-        RecordKind::of(&Writer::new().lp("peerup/1/guest").into_vec()),
+        RecordKind::of(&Writer::new().lp("peerup/1/voucher").into_vec()),
         None
     );
 }
