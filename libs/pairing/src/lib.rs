@@ -1,5 +1,6 @@
 //! Pairing as decisions: both sides of the handshake, what a joiner signs and
-//! checks, the group's book, names, and who is a member. Pure: time, randomness
+//! checks, the group's book, names, who is a member, and how two people verify
+//! each other. Pure: time, randomness
 //! and everything read from elsewhere are arguments.
 #![cfg_attr(
     test,
@@ -11,3 +12,4 @@ pub mod handshake;
 pub mod join;
 pub mod membership;
 pub mod names;
+pub mod sas;
