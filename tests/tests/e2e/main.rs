@@ -21,6 +21,7 @@ mod logs;
 mod outside;
 mod pods;
 mod snapshot;
+mod wire;
 mod world;
 
 use std::pin::Pin;
@@ -51,7 +52,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 25] = steps! {
+const STEPS: [Step; 27] = steps! {
     vital install::helm_installs_the_operator;
     vital install::the_examples_apply;
     usual install::codes_are_delivered;
@@ -59,6 +60,7 @@ const STEPS: [Step; 25] = steps! {
     usual pods::conditions_and_grade_are_told;
     usual pods::tables_have_rows;
     usual pods::the_metric_shows_the_grade;
+    usual wire::what_passes_is_recorded;
     usual outside::a_laptop_joins_with_a_code;
     usual outside::the_same_code_is_refused_to_another;
     usual pods::a_deleted_pod_takes_its_peer_along;
@@ -74,6 +76,7 @@ const STEPS: [Step; 25] = steps! {
     usual bad_input::objects::an_operator_without_rights_says_which;
     usual bad_input::objects::nothing_was_lost;
     usual expiry::codes_with_a_typo_or_expired_are_refused_locally;
+    usual wire::the_wire_shows_nothing;
     usual hygiene::no_code_shows_anywhere;
     usual leaving::a_deleted_network_takes_all_along;
     usual leaving::nothing_but_kinds_is_left;

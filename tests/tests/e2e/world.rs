@@ -11,6 +11,7 @@ use peerup_tests::story::shell::Show;
 
 use crate::logs::Logs;
 use crate::snapshot::Snapshot;
+use crate::wire::Capture;
 
 /// The cluster and what the steps so far have left.
 pub(crate) struct World {
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) brief: Option<String>,
     /// The peer outside of the cluster.
     pub(crate) laptop: Option<Laptop>,
+    /// What passes at the relay's ports outside.
+    pub(crate) wire: Option<Capture>,
     directory: PathBuf,
 }
 
@@ -41,6 +44,7 @@ impl World {
             issued: BTreeSet::new(),
             brief: None,
             laptop: None,
+            wire: None,
             cluster,
             directory,
         })
@@ -64,6 +68,7 @@ impl World {
     /// Ends what runs here; what lies in the directory is worth something after a failure only.
     pub(crate) fn end(self, well: bool) {
         drop(self.laptop);
+        drop(self.wire);
         drop(self.logs);
         if well {
             let _ = fs::remove_dir_all(&self.directory);
