@@ -47,7 +47,7 @@ pub enum AnswerError {
     },
 }
 
-/// The handshake's context for a group code at one of its responders.
+/// The handshake's context for a code at one of its responders.
 #[must_use]
 pub fn context(code: &Code, responder: PeerId, joiner: PeerId) -> Context {
     Context {

@@ -1,5 +1,5 @@
 //! Pairing as decisions: both sides of the handshake, what a joiner signs and
-//! checks, the group's book, names, who is a member, and how two people verify
+//! checks, the group's book, invites, names, who is a member, and how two people verify
 //! each other. Pure: time, randomness
 //! and everything read from elsewhere are arguments.
 #![cfg_attr(
@@ -9,6 +9,7 @@
 
 pub mod book;
 pub mod handshake;
+pub mod invite;
 pub mod join;
 pub mod membership;
 pub mod names;

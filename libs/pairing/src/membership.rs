@@ -1,4 +1,9 @@
-//! Who is a member: checks of what the network's key has signed.
+//! Who is a member: checks of what the network's key has signed. And who is a
+//! guest: checks of what a member has signed.
+
+mod guest;
+
+pub use guest::{GuestRefusal, Guests, RelayView, check_at_relay, check_own_grant, check_sponsor};
 
 use peerup_protocol::id::NetworkId;
 use peerup_protocol::message::BadSignature;
@@ -34,6 +39,9 @@ pub enum Refusal {
     /// Its time is over; everything else is right, so its holder may renew it.
     #[error("expired")]
     Expired(Box<MemberRecord>),
+    /// A guest's grant that is not accepted.
+    #[error("a guest's grant: {0}")]
+    Guest(#[from] GuestRefusal),
 }
 
 impl From<BadSignature> for Refusal {
