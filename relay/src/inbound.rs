@@ -4,6 +4,7 @@
 mod report;
 mod roster;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use peerup_node::member::{self, MemberError, Membership, Presented, Standing};
@@ -26,6 +27,15 @@ use crate::pairing::OperatorDesk;
 const RENEW: Duration = Duration::from_secs(10);
 /// Reports on their way to the operator at once; further ones are refused, their peers report again.
 const MAX_REPORTS: usize = 64;
+
+/// Where a stream comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) peer: PeerId,
+    pub(crate) connection: ConnectionId,
+    /// The peer's address; `None` through another relay.
+    pub(crate) source: Option<IpAddr>,
+}
 
 /// What the streams' tasks share.
 #[derive(Debug)]
@@ -60,16 +70,13 @@ impl Inbound {
     }
 
     /// Serves one stream to its end.
-    pub(crate) async fn serve(
-        &self,
-        peer: PeerId,
-        connection: ConnectionId,
-        protocol: Protocol,
-        mut stream: Stream,
-    ) {
+    pub(crate) async fn serve(&self, from: Caller, protocol: Protocol, mut stream: Stream) {
+        let Caller {
+            peer, connection, ..
+        } = from;
         match protocol {
             Protocol::Member => self.member(peer, connection, &mut stream).await,
-            Protocol::Pair => self.pair(peer, connection, &mut stream).await,
+            Protocol::Pair => self.pair(from, &mut stream).await,
             Protocol::Roster => roster::serve(self, peer, stream).await,
             Protocol::Report => report::serve(self, peer, stream).await,
         }
@@ -126,7 +133,12 @@ impl Inbound {
         }
     }
 
-    async fn pair(&self, peer: PeerId, connection: ConnectionId, stream: &mut Stream) {
+    async fn pair(&self, from: Caller, stream: &mut Stream) {
+        let Caller {
+            peer,
+            connection,
+            source,
+        } = from;
         let net = self.network.roster().net();
         let ends = Ends {
             net,
@@ -145,7 +157,8 @@ impl Inbound {
             }
         };
         // Whoever gets a record is admitted where the operator's answer comes in.
-        let verdict = pair::respond(stream, &ends, &self.desk, enter, || async {}).await;
+        let desk = self.desk.window(source);
+        let verdict = pair::respond(stream, &ends, &desk, enter, || async {}).await;
         self.metrics.paired(&verdict);
         match verdict {
             Verdict::Joined(_) => tracing::info!("a peer joined"),

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::http::{self, Pages};
-use crate::inbound::Inbound;
+use crate::inbound::{Caller, Inbound};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::pairing::OperatorDesk;
@@ -261,12 +261,17 @@ impl Dispatch {
                 connection,
                 protocol,
                 stream,
-                origin: _,
+                origin,
             } => {
                 let (inbound, stop) = (Arc::clone(&self.inbound), self.stop.clone());
+                let from = Caller {
+                    peer,
+                    connection,
+                    source: origin.ip(),
+                };
                 self.tasks.spawn(async move {
                     tokio::select! {
-                        () = inbound.serve(peer, connection, protocol, stream) => {}
+                        () = inbound.serve(from, protocol, stream) => {}
                         () = stop.cancelled() => {}
                     }
                 });

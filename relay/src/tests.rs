@@ -2,21 +2,18 @@
 
 mod bed;
 mod operator;
+mod pairing;
 
 use std::time::Duration;
 
 use futures::AsyncReadExt;
-use peerup_node::io::{read_frame, write_frame};
-use peerup_node::pair::{self, PairError};
+use peerup_node::io::write_frame;
+use peerup_node::pair;
 use peerup_node::{Protocol, Stream, member};
-use peerup_pairing::handshake::{M2_LENGTH, M3_LENGTH};
 use peerup_protocol::SigningKey;
-use peerup_protocol::api::RefusalReason;
-use peerup_protocol::code::Code;
 use peerup_protocol::frame::{MAX_LONG_FRAME, ReportFrame, RosterAnswer, RosterAsk, RosterPage};
-use peerup_protocol::id::{GroupId, PeerName, Serial};
+use peerup_protocol::id::{PeerName, Serial};
 use peerup_protocol::record::{MemberRecord, Signed};
-use peerup_protocol::secret::Secret;
 use peerup_protocol::stun;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
@@ -146,86 +143,6 @@ async fn a_joiner_pairs_and_is_a_member() {
         "{metrics}"
     );
     assert!(bed.operator.book().failures.is_empty());
-    bed.stop().await;
-}
-
-#[tokio::test]
-async fn the_same_peer_pairs_again_while_it_is_a_member() {
-    let bed = Bed::start().await;
-    let code = bed.code().await;
-    let peer = Peer::start(&bed, 1);
-    let first = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
-        .await
-        .unwrap();
-    let again = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
-        .await
-        .unwrap();
-    assert_eq!(first.joined.record.serial, again.joined.record.serial);
-    bed.stop().await;
-}
-
-/// What a joiner sees of an attempt, and how long after M1 it ended.
-async fn attempt(bed: &Bed, seed: u8, code: &Code) -> (usize, Vec<u8>, Duration) {
-    let peer = Peer::start(bed, seed);
-    let relay = &code.responders[0];
-    let connection = peer
-        .node
-        .dial(relay.peer, relay.addresses.clone())
-        .await
-        .unwrap();
-    let mut stream = peer.node.open_on(connection, Protocol::Pair).await.unwrap();
-    let context = peerup_pairing::join::context(code, relay.peer, peer.id());
-    let (joiner, m1) = peerup_pairing::handshake::Joiner::start(context, &Secret::new([seed; 32]));
-    write_frame(&mut stream, &m1).await.unwrap();
-    let started = Instant::now();
-    let m2 = read_frame(&mut stream, M2_LENGTH).await.unwrap();
-    let request = peerup_pairing::join::request(code, &peer.key, &laptop()).encode();
-    let salt = peerup_pairing::join::salt(code);
-    let (_, m3) = joiner.on_m2(&m2, salt.expose(), &request).unwrap();
-    assert_eq!(m3.len(), M3_LENGTH);
-    write_frame(&mut stream, &m3).await.unwrap();
-    let mut rest = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest))
-        .await
-        .unwrap();
-    let elapsed = started.elapsed();
-    peer.alone().await;
-    (m2.len(), rest, elapsed)
-}
-
-#[tokio::test]
-async fn all_failures_look_alike() {
-    let bed = Bed::start().await;
-    let right = bed.code().await;
-    bed.operator.book().used_by = Some(Peer::start(&bed, 9).id());
-    let wrong = Code {
-        secret: Secret::new([1; 16]),
-        ..right.clone()
-    };
-    let unknown = Code {
-        group: GroupId([1; 8]),
-        ..right.clone()
-    };
-    // Two at a time: one source may not have more on probation.
-    let (wrong, unknown) = futures::join!(attempt(&bed, 1, &wrong), attempt(&bed, 2, &unknown));
-    let used = attempt(&bed, 3, &right).await;
-    for (m2, rest, elapsed) in [wrong, unknown, used] {
-        assert_eq!((m2, rest), (32, Vec::new()));
-        assert!((3.0..5.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
-    }
-    let failures: Vec<_> = bed
-        .operator
-        .book()
-        .failures
-        .iter()
-        .map(|failure| failure.reason)
-        .collect();
-    assert_eq!(failures, [RefusalReason::BadMac]);
-    let metrics = get(bed.relay.http(), "/metrics").await;
-    for reason in ["BadMac", "UnknownSlot", "Used"] {
-        let line = format!(r#"peerup_pairing_attempts_total{{result="{reason}"}} 1"#);
-        assert!(metrics.contains(&line), "{line} in {metrics}");
-    }
     bed.stop().await;
 }
 
@@ -420,51 +337,4 @@ async fn a_relay_that_stops_closes_its_connections_and_the_joiner_hears_it() {
     peer.connect(&bed, &record).await.unwrap();
     bed.stop().await;
     timeout(Duration::from_secs(1), peer.alone()).await.unwrap();
-}
-
-#[tokio::test]
-async fn while_the_operator_is_down_nobody_pairs() {
-    let bed = Bed::start().await;
-    let code = bed.code().await;
-    bed.page("/readyz", |_| true).await;
-    bed.operator.book().down = true;
-    let peer = Peer::start(&bed, 1);
-    let failed = pair::pair(&peer.node, &code, &peer.key, &laptop(), now)
-        .await
-        .unwrap_err();
-    assert!(matches!(failed, PairError::Failed), "{failed}");
-    bed.stop().await;
-}
-
-#[tokio::test]
-async fn a_group_stays_closed_until_its_failure_is_written() {
-    let bed = Bed::start().await;
-    let right = bed.code().await;
-    bed.operator.book().failures_down = true;
-    let wrong = Code {
-        secret: Secret::new([1; 16]),
-        ..right.clone()
-    };
-    let peer = Peer::start(&bed, 1);
-    let pair = |code: Code| {
-        let peer = &peer;
-        async move { pair::pair(&peer.node, &code, &peer.key, &laptop(), now).await }
-    };
-    let (other, name) = (Peer::start(&bed, 2), laptop());
-    let failing = pair::pair(&other.node, &wrong, &other.key, &name, now);
-    let meanwhile = async {
-        bed.until(|book| book.failure_calls > 0).await;
-        pair(right.clone()).await.unwrap_err()
-    };
-    tokio::select! {
-        failed = failing => panic!("answered before the failure was written: {failed:?}"),
-        closed = meanwhile => assert!(matches!(closed, PairError::Failed), "{closed}"),
-    }
-    assert_eq!(bed.operator.book().used_by, None);
-
-    bed.operator.book().failures_down = false;
-    bed.until(|book| !book.failures.is_empty()).await;
-    pair(right).await.unwrap();
-    assert_eq!(bed.operator.book().failures.len(), 1);
-    bed.stop().await;
 }

@@ -170,6 +170,7 @@ pub fn counts(reason: RefusalReason) -> bool {
         | RefusalReason::Closed
         | RefusalReason::Burned
         | RefusalReason::Revoked
+        | RefusalReason::Limited
         | RefusalReason::Malformed
         | RefusalReason::Timeout
         | RefusalReason::Full

@@ -11,6 +11,7 @@ pub mod book;
 pub mod handshake;
 pub mod invite;
 pub mod join;
+pub mod limiter;
 pub mod membership;
 pub mod names;
 pub mod sas;

@@ -235,6 +235,8 @@ words! {
         BadMac = "BadMac",
         /// The MAC was right and a signature was not.
         BadSignature = "BadSignature",
+        /// Its source failed a moment ago, or too many asked for groups that nobody knows.
+        Limited = "Limited",
         /// Not a message of this protocol.
         Malformed = "Malformed",
         /// The joiner did not go on in time.

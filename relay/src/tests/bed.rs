@@ -37,6 +37,11 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other settings than usual.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("peerup-relay-{}-{number}", std::process::id());
@@ -46,7 +51,9 @@ impl Bed {
         std::fs::write(directory.join("token"), TOKEN).unwrap();
         std::fs::write(directory.join("ca.crt"), &operator.ca).unwrap();
         std::fs::write(directory.join("seed"), RELAY).unwrap();
-        let relay = Relay::start(config(&operator, &directory)).await.unwrap();
+        let mut config = config(&operator, &directory);
+        change(&mut config);
+        let relay = Relay::start(config).await.unwrap();
         Self {
             operator,
             relay,
@@ -88,8 +95,10 @@ impl Bed {
         local(&tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap())
     }
 
-    /// A code that the operator knows.
+    /// A code that the operator knows, redeemed over QUIC.
     pub(super) async fn code(&self) -> Code {
+        let mut addresses = self.addresses().await;
+        addresses.retain(|address| address.to_string().contains("quic"));
         let code = Code {
             kind: CodeKind::Group,
             net: self.operator.net(),
@@ -100,7 +109,7 @@ impl Bed {
             not_after: u32::MAX,
             responders: vec![Responder {
                 peer: self.relay.peer_id(),
-                addresses: self.addresses().await,
+                addresses,
             }],
         };
         self.operator.book().code = Some(code.clone());
@@ -177,12 +186,17 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Over QUIC it comes from an address of its own: QUIC dials from the socket that it listens on.
     pub(super) fn start(bed: &Bed, seed: u8) -> Self {
         let (node, mut events) = peerup_node::start(peerup_node::Config {
             seed: Secret::new([seed; 32]),
             names: ProtocolNames::new(&bed.operator.net(), &Operator::namespace()),
             role: Role::Peer,
-            listen: Vec::new(),
+            listen: vec![
+                format!("/ip4/127.0.0.{seed}/udp/0/quic-v1")
+                    .parse()
+                    .unwrap(),
+            ],
         })
         .unwrap();
         let (sender, connections) = watch::channel(0);

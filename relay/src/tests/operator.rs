@@ -20,7 +20,7 @@ use peerup_protocol::api::{
 use peerup_protocol::code::Code;
 use peerup_protocol::derive::{code_hash, code_key};
 use peerup_protocol::frame::JoinRequest;
-use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName, Serial};
+use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName, Serial, Slot};
 use peerup_protocol::record::{
     Flags, MemberRecord, Method as Joining, NetworkDocument, Relay, Revocations, Signed,
 };
@@ -48,6 +48,7 @@ pub(super) struct Book {
     pub(super) used_by: Option<PeerId>,
     pub(super) members: Vec<MemberRecord>,
     pub(super) revoked: Vec<Serial>,
+    pub(super) lookups: usize,
     pub(super) failures: Vec<FailureRequest>,
     /// Calls about failures, answered or not.
     pub(super) failure_calls: usize,
@@ -83,6 +84,7 @@ impl Operator {
                 used_by: None,
                 members: Vec::new(),
                 revoked: Vec::new(),
+                lookups: 0,
                 failures: Vec::new(),
                 failure_calls: 0,
                 presence: Vec::new(),
@@ -181,11 +183,12 @@ impl Operator {
     }
 
     fn lookup(&self, request: &LookupRequest) -> Option<LookupAnswer> {
-        let book = self.book();
+        let mut book = self.book();
+        book.lookups += 1;
         let code = book.code.as_ref()?;
         (request.group == code.group && request.slot == code.slot).then(|| LookupAnswer {
             salt: code_hash(&code.net, &code.group, code.slot, &code.secret),
-            attested: false,
+            attested: request.slot == Slot::ATTESTED,
         })
     }
 
