@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NetworkRef, schema};
 
+mod delivery;
+
+pub use delivery::{CodeHash, Delivery, DeliveryType, HashesDelivery, SecretDelivery};
+
 /// What a PairingCode asks for. Only `state` can change.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +48,9 @@ use crate::{NetworkRef, schema};
     validation = Rule::new("has(self.peer) == has(oldSelf.peer)")
         .message("peer must not be added or removed")
         .field_path(".peer"),
+    validation = Rule::new("!has(self.delivery) || !has(self.delivery.hashes) || size(self.delivery.hashes.values) == self.count")
+        .message("count must be the number of delivery.hashes.values")
+        .field_path(".count"),
 )]
 pub struct PairingCodeSpec {
     /// The network, in the same namespace.
@@ -54,7 +61,7 @@ pub struct PairingCodeSpec {
     #[schemars(range(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("count must not change"))]
     pub count: u16,
-    /// How long they can be used.
+    /// How long they can be used; with `delivery.type: Hashes` the codes' own `notAfterTime` says it.
     #[serde(default = "hour")]
     #[schemars(range(min = 60, max = 604_800))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("ttlSeconds must not change"))]
@@ -64,7 +71,7 @@ pub struct PairingCodeSpec {
     #[schemars(range(min = 1, max = 10))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("maxFailedAttempts must not change"))]
     pub max_failed_attempts: Option<u32>,
-    /// Where the codes are put.
+    /// Where the codes are; in a Secret if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("delivery must not change"))]
     pub delivery: Option<Delivery>,
@@ -84,27 +91,6 @@ const fn one() -> u16 {
 
 const fn hour() -> u32 {
     3600
-}
-
-/// Where the codes are put.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// Into a Secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretDelivery>,
-}
-
-/// The Secret that the codes are put into.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretDelivery {
-    /// Its name; the PairingCode's if not given. It must not exist yet.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
-    pub name: String,
 }
 
 /// What those who join with a code get.
@@ -173,7 +159,7 @@ pub struct PairingCodeStatus {
     /// Codes that can still be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining: Option<u32>,
-    /// The Secret that holds the codes.
+    /// The Secret that holds the codes, with `delivery.type: Secret`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
     /// What is known of each code; never the code itself.

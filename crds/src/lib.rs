@@ -20,15 +20,16 @@ mod schema;
 pub mod names;
 
 pub use codes::{
-    CodeState, CodeStatus, Delivery, PairingCode, PairingCodeSpec, PairingCodeStatus, PeerRef,
-    PeerTemplate, SecretDelivery, SecretRef, SlotState,
+    CodeHash, CodeState, CodeStatus, Delivery, DeliveryType, HashesDelivery, PairingCode,
+    PairingCodeSpec, PairingCodeStatus, PeerRef, PeerTemplate, SecretDelivery, SecretRef,
+    SlotState,
 };
 pub use files::{File, files};
 pub use network::{
     AdvertisedAddresses, AllowedNamespaces, ContainerMode, DeletionPolicy, GradeCounts, Hold,
     ImagePullPolicy, Injection, InjectionCounts, LogLevel, ManagedRelay, NamespacesFrom, Pairing,
     PeerCounts, PeerNetwork, PeerNetworkSpec, PeerNetworkStatus, Peers, PodTemplate, Reachability,
-    Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch,
+    Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch, UsedGroup,
 };
 pub use peer::{
     NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType, PodRef,

@@ -6,6 +6,8 @@ pub const GROUP: &str = "peerup.dev";
 pub const VERSION: &str = "v1alpha1";
 /// Longest name of a PeerNetwork: what is derived from it stays a DNS label.
 pub const NETWORK_NAME_MAX: usize = 40;
+/// Most groups of codes made elsewhere that a network remembers.
+pub const USED_GROUPS_MAX: usize = 1024;
 /// Most replicas of a managed relay; keys are made for all of them at once.
 pub const RELAYS_MAX: u8 = 9;
 

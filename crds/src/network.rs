@@ -20,7 +20,7 @@ pub use injection::{ContainerMode, Hold, ImagePullPolicy, Injection, LogLevel, S
 pub use relay::{AdvertisedAddresses, ManagedRelay, PodTemplate, Relay, RelayService, ServiceType};
 pub use status::{
     GradeCounts, InjectionCounts, PeerCounts, PeerNetworkStatus, RelayState, RelayStatus,
-    Revocation,
+    Revocation, UsedGroup,
 };
 
 /// What a PeerNetwork asks for.

@@ -24,6 +24,7 @@ pub mod decide;
 mod gauges;
 pub mod objects;
 pub(crate) mod observe;
+pub(crate) mod swap;
 
 pub(crate) use act::unless_gone;
 

@@ -9,7 +9,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{names::USED_GROUPS_MAX, schema};
 
 /// What the operator has seen of a PeerNetwork.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -45,6 +45,11 @@ pub struct PeerNetworkStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4096), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["serial"]))]
     pub revocations: Vec<Revocation>,
+    /// Groups of codes that were made elsewhere and whose time is not over: none may come back, whatever happens to
+    /// its PairingCode.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = USED_GROUPS_MAX), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["group"]))]
+    pub used_groups: Vec<UsedGroup>,
     /// Name of the network's DHT protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
@@ -73,6 +78,21 @@ pub struct Revocation {
     pub serial: String,
     /// When the record would have ended, and with it the entry.
     pub until_time: Time,
+}
+
+/// A group of codes that was made elsewhere.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsedGroup {
+    /// Its id, in hex.
+    #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
+    pub group: String,
+    /// When its codes end, and with them the entry.
+    pub until_time: Time,
+    /// UID of the PairingCode that has it.
+    #[serde(rename = "pairingCodeUID")]
+    #[schemars(length(max = 64))]
+    pub pairing_code_uid: String,
 }
 
 /// One relay.

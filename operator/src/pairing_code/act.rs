@@ -1,4 +1,5 @@
-//! Does what was decided about a PairingCode, in order: the status first, then the Secret, both in one reconcile.
+//! Does what was decided about a PairingCode, in order: its group is marked as used, then the status, then the Secret,
+//! all in one reconcile.
 
 use std::{
     collections::HashMap,
@@ -12,10 +13,16 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::controller::Action,
 };
-use peerup_crds::{PairingCode, names::managers};
+use peerup_crds::{PairingCode, UsedGroup, names::managers};
 
-use super::decide::{Decision, Delivery, SecretStep};
-use crate::{context::Context, controller::ReconcileError, errors, network::unless_gone};
+use super::decide::{Decision, Delivery, SecretStep, mark_used};
+use crate::{
+    clock,
+    context::Context,
+    controller::ReconcileError,
+    errors,
+    network::{swap, unless_gone},
+};
 
 /// When a refused Secret is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(30);
@@ -57,6 +64,9 @@ pub(super) async fn act(
     code: &PairingCode,
     decision: Decision,
 ) -> Result<Action, ReconcileError> {
+    if let Some(group) = decision.reserve {
+        reserve(context, code, &group).await?;
+    }
     if let Some(status) = decision.status {
         let object = PairingCode {
             status: Some(status),
@@ -98,6 +108,28 @@ pub(super) async fn act(
         .map_or_else(Action::await_change, |seconds| {
             Action::requeue(Duration::from_secs(seconds))
         }))
+}
+
+/// Marks the group as used, unless somebody else was faster: then it is decided anew.
+async fn reserve(
+    context: &Context,
+    code: &PairingCode,
+    group: &UsedGroup,
+) -> Result<(), ReconcileError> {
+    let now = clock::now();
+    let marked = swap::status(
+        &context.client,
+        &code.namespace().unwrap_or_default(),
+        &code.spec.network_ref.name,
+        |status| mark_used(status, group, now).map_err(ReconcileError::Other),
+    )
+    .await?;
+    match marked {
+        swap::Swapped::Written | swap::Swapped::Same => Ok(()),
+        swap::Swapped::Gone => Err(ReconcileError::Other(
+            "the PairingCode's network is gone".to_owned(),
+        )),
+    }
 }
 
 /// Brings the Secret in order; answers when to look at what that changed.

@@ -2,29 +2,27 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kube::{Resource as _, ResourceExt as _};
 use peerup_crds::{
-    CodeState, CodeStatus, PairingCode, PairingCodeStatus, PeerNetwork, SecretRef, SlotState,
-    names::{self, conditions as types, labels},
+    CodeState, CodeStatus, PairingCode, PairingCodeStatus, PeerNetwork, SlotState, UsedGroup,
+    names::conditions as types,
 };
-use peerup_protocol::{
-    UnixTime,
-    code::{Code, CodeKind, Responder},
-    derive,
-    id::{DhtNamespace, Slot},
-    secret::SecretText,
-};
-use serde_json::{Value, json};
+use peerup_protocol::{UnixTime, code::Responder, id::DhtNamespace, secret::SecretText};
+use serde_json::Value;
 
 use crate::{
     clock, conditions,
     keys::{KeyError, NetworkKey},
 };
 
+mod issue;
 mod say;
+mod secret;
 
 #[cfg(test)]
 mod tests;
+
+pub use issue::{hashes, mark_used, may_come};
+pub use secret::secret_name;
 
 /// When to look again at what a timer decides, at the latest.
 const AGAIN_SECONDS: u64 = 300;
@@ -60,6 +58,8 @@ pub struct Observed {
     pub other_codes: u32,
     /// An older PairingCode that has the same Secret.
     pub secret_rival: Option<String>,
+    /// Another PairingCode that has the same group, or comes before this one with it.
+    pub group_rival: Option<String>,
     /// What is known of the Secret.
     pub delivery: Delivery,
 }
@@ -67,6 +67,8 @@ pub struct Observed {
 /// What to do, in the order in which the fields stand.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decision {
+    /// A group to be marked as used in the network's status, before anything else is written.
+    pub reserve: Option<UsedGroup>,
     /// The status, if it differs.
     pub status: Option<PairingCodeStatus>,
     /// What to do about the Secret.
@@ -133,16 +135,22 @@ pub fn decide(seen: &Observed) -> Decision {
     let former = seen.code.status.clone().unwrap_or_default();
     let ready = ready(seen);
     let issued = former.group.is_some();
-    let mut status = match &ready {
-        Ok(ready) if !issued => match refuse(seen, ready.network) {
-            None => issue(seen, ready, former.clone()),
+    let (mut status, reserve) = match &ready {
+        Ok(ready) if !issued => match issue::refuse(seen, ready.network) {
+            None => (
+                issue::issue(seen, ready, former),
+                issue::reservation(seen, ready.network),
+            ),
             Some(obstacle) => return finish(seen, former, Err(obstacle), SecretStep::Leave),
         },
-        Ok(_) | Err(_) => former.clone(),
+        Ok(_) | Err(_) => (former, None),
     };
     close(seen, &mut status);
-    let secret = secret(seen, ready.as_ref().ok(), &mut status);
-    finish(seen, status, ready.map(drop), secret)
+    let secret = secret::step(seen, ready.as_ref().ok(), &mut status);
+    Decision {
+        reserve,
+        ..finish(seen, status, ready.map(drop), secret)
+    }
 }
 
 fn ready(seen: &Observed) -> Result<Ready<'_>, Obstacle> {
@@ -191,89 +199,6 @@ fn ready(seen: &Observed) -> Result<Ready<'_>, Obstacle> {
     })
 }
 
-/// Limits of the network that this PairingCode breaks.
-fn refuse(seen: &Observed, network: &PeerNetwork) -> Option<Obstacle> {
-    let (spec, limits) = (&seen.code.spec, &network.spec.pairing);
-    if spec.state == CodeState::Revoked {
-        return Some(Obstacle {
-            reason: "Revoked",
-            message: "revoked before it had codes".to_owned(),
-        });
-    }
-    if spec.ttl_seconds > limits.max_ttl_seconds {
-        let message = format!(
-            "ttlSeconds {} is over the network's pairing.maxTTLSeconds {}; make a PairingCode with a shorter one",
-            spec.ttl_seconds, limits.max_ttl_seconds
-        );
-        return Some(Obstacle {
-            reason: "TTLTooLong",
-            message,
-        });
-    }
-    let wanted = seen.other_codes.saturating_add(spec.count.into());
-    if wanted > limits.max_active_codes {
-        let message = format!(
-            "{} codes more than the {} that can be used now would be over the network's pairing.maxActiveCodes {}; wait, or revoke others",
-            spec.count, seen.other_codes, limits.max_active_codes
-        );
-        return Some(Obstacle {
-            reason: "QuotaExceeded",
-            message,
-        });
-    }
-    seen.secret_rival.as_ref().map(|rival| Obstacle {
-        reason: "SecretTaken",
-        message: format!("the Secret {} belongs to the older PairingCode {rival}; name another one in delivery.secret.name", secret_name(&seen.code)),
-    })
-}
-
-/// Name of the Secret that the codes are put into.
-#[must_use]
-pub fn secret_name(code: &PairingCode) -> String {
-    let named = code
-        .spec
-        .delivery
-        .as_ref()
-        .and_then(|delivery| delivery.secret.as_ref());
-    named.map_or_else(|| code.name_any(), |secret| secret.name.clone())
-}
-
-fn issue(seen: &Observed, ready: &Ready<'_>, former: PairingCodeStatus) -> PairingCodeStatus {
-    let uid = seen.code.uid().unwrap_or_default();
-    let (seed, net) = (&ready.key.seed, &ready.key.id);
-    let group = derive::group_of(seed, net, &uid);
-    let slot = |slot: u16| {
-        let secret = derive::slot_secret(seed, net, &uid, Slot(slot));
-        CodeStatus {
-            slot,
-            hash: hex(&derive::code_hash(net, &group, Slot(slot), &secret)),
-            public_key: hex(derive::code_key(net, &group, Slot(slot), &secret)
-                .verifying_key()
-                .as_bytes()),
-            state: SlotState::Available,
-            used_time: None,
-            peer_ref: None,
-        }
-    };
-    PairingCodeStatus {
-        group: Some(group.to_string()),
-        issued_time: Some(clock::time(seen.now)),
-        expiration_time: Some(clock::time(
-            seen.now + u64::from(seen.code.spec.ttl_seconds),
-        )),
-        failed_attempts: Some(0),
-        secret_ref: Some(SecretRef {
-            name: secret_name(&seen.code),
-        }),
-        codes: (0..seen.code.spec.count).map(slot).collect(),
-        ..former
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Closes what time or the owner has ended.
 fn close(seen: &Observed, status: &mut PairingCodeStatus) {
     let over = status
@@ -299,74 +224,6 @@ fn available(status: &PairingCodeStatus) -> impl Iterator<Item = &CodeStatus> {
         .codes
         .iter()
         .filter(|slot| slot.state == SlotState::Available)
-}
-
-fn secret(
-    seen: &Observed,
-    ready: Option<&Ready<'_>>,
-    status: &mut PairingCodeStatus,
-) -> SecretStep {
-    let Some(name) = status.secret_ref.as_ref().map(|secret| secret.name.clone()) else {
-        return SecretStep::Leave;
-    };
-    if available(status).next().is_none() {
-        if seen.delivery == Delivery::Removed {
-            status.secret_ref = None;
-            return SecretStep::Leave;
-        }
-        return SecretStep::Remove { name };
-    }
-    let (Some(ready), false) = (ready, seen.responders.is_empty()) else {
-        return SecretStep::Leave;
-    };
-    let codes = texts(seen, ready, status);
-    let network_uid = ready.network.uid().unwrap_or_default();
-    match &seen.delivery {
-        Delivery::Written(written) if *written == codes => SecretStep::Leave,
-        Delivery::Unknown | Delivery::Written(_) | Delivery::Removed | Delivery::Refused(_) => {
-            SecretStep::Write {
-                body: body(seen, &name, &network_uid),
-                codes,
-            }
-        }
-    }
-}
-
-fn texts(
-    seen: &Observed,
-    ready: &Ready<'_>,
-    status: &PairingCodeStatus,
-) -> BTreeMap<String, SecretText> {
-    let uid = seen.code.uid().unwrap_or_default();
-    let (seed, net) = (&ready.key.seed, ready.key.id);
-    let not_after = status.expiration_time.as_ref().map_or(0, clock::unix);
-    let text = |slot: &CodeStatus| Code {
-        kind: CodeKind::Group,
-        net,
-        group: derive::group_of(seed, &net, &uid),
-        slot: Slot(slot.slot),
-        secret: derive::slot_secret(seed, &net, &uid, Slot(slot.slot)),
-        namespace: ready.namespace.clone(),
-        not_after: u32::try_from(not_after).unwrap_or(u32::MAX),
-        responders: seen.responders.clone(),
-    };
-    available(status)
-        .map(|slot| (names::secrets::code_key(slot.slot), text(slot).to_text()))
-        .collect()
-}
-
-fn body(seen: &Observed, name: &str, network_uid: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": names::secrets::CODES_TYPE,
-        "metadata": {
-            "name": name,
-            "namespace": seen.code.namespace(),
-            "labels": { labels::MANAGED_BY: labels::OPERATOR, labels::NETWORK_UID: network_uid },
-            "ownerReferences": [seen.code.controller_owner_ref(&())],
-        },
-    })
 }
 
 /// Says it all in the status.
@@ -404,6 +261,7 @@ fn finish(
         && available(&status).next().is_none()
         && status.secret_ref.is_none();
     Decision {
+        reserve: None,
         event: event(&former, &status),
         secret,
         burned,

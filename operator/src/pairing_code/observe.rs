@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use peerup_crds::{CodeState, PairingCode, PeerNetwork};
+use peerup_crds::{PairingCode, PeerNetwork};
+use peerup_protocol::UnixTime;
 
-use super::decide::{Delivery, Observed, secret_name};
+use super::decide::{Delivery, Observed, hashes, may_come, secret_name};
 use crate::{
     clock,
     context::Context,
@@ -31,11 +32,9 @@ pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Deliv
         .filter(|other| other.uid() != code.uid())
         .collect();
     let domain = &context.config.cluster_domain;
-    let limit = network
-        .as_ref()
-        .map_or(0, |network| network.spec.pairing.max_ttl_seconds);
+    let now = clock::now();
     Observed {
-        now: clock::now(),
+        now,
         key: network
             .as_ref()
             .map_or(Err(KeyError::NotMade), |network| context.keys.of(network)),
@@ -46,11 +45,15 @@ pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Deliv
             }),
         other_codes: others
             .iter()
-            .map(|other| counted(other, &code, limit))
+            .map(|other| counted(other, &code, network.as_deref(), now))
             .sum(),
         secret_rival: others
             .iter()
             .find(|other| is_rival(other, &code))
+            .map(|other| other.name_any()),
+        group_rival: others
+            .iter()
+            .find(|other| has_group_of(other, &code))
             .map(|other| other.name_any()),
         delivery,
         network,
@@ -59,7 +62,12 @@ pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Deliv
 }
 
 /// What another PairingCode of the network takes of its quota: codes that can be used, or that it will get first.
-fn counted(other: &PairingCode, code: &PairingCode, longest: u32) -> u32 {
+fn counted(
+    other: &PairingCode,
+    code: &PairingCode,
+    network: Option<&PeerNetwork>,
+    now: UnixTime,
+) -> u32 {
     if other.spec.network_ref != code.spec.network_ref {
         return 0;
     }
@@ -67,9 +75,8 @@ fn counted(other: &PairingCode, code: &PairingCode, longest: u32) -> u32 {
         .status
         .as_ref()
         .is_some_and(|status| status.group.is_some());
-    let comes = other.spec.state == CodeState::Active
-        && other.spec.ttl_seconds <= longest
-        && is_older(other, code);
+    let comes =
+        is_older(other, code) && network.is_some_and(|network| may_come(other, network, now));
     match (issued, comes) {
         (true, _) => available(other),
         (false, true) => other.spec.count.into(),
@@ -87,5 +94,19 @@ fn is_rival(other: &PairingCode, code: &PairingCode) -> bool {
         .status
         .as_ref()
         .is_some_and(|status| status.secret_ref.is_some());
-    (holds || is_older(other, code)) && secret_name(other) == secret_name(code)
+    let name = secret_name(code);
+    (holds || is_older(other, code)) && name.is_some() && secret_name(other) == name
+}
+
+/// Whether another PairingCode has this one's group, or asked for it before.
+fn has_group_of(other: &PairingCode, code: &PairingCode) -> bool {
+    let Some(wanted) = hashes(code).map(|hashes| &hashes.group) else {
+        return false;
+    };
+    let has = other
+        .status
+        .as_ref()
+        .is_some_and(|status| status.group.as_ref() == Some(wanted));
+    let asked = hashes(other).is_some_and(|hashes| hashes.group == *wanted);
+    other.spec.network_ref == code.spec.network_ref && (has || (asked && is_older(other, code)))
 }

@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::{
     Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use peerup_crds::{
-    Peer, PeerNetwork, PeerStatus, Revocation,
+    Peer, PeerNetworkStatus, PeerStatus, Revocation,
     names::{finalizers, managers},
 };
 use peerup_protocol::{UnixTime, record::MAX_REVOCATIONS};
@@ -17,11 +17,8 @@ use crate::{
     clock,
     context::Context,
     controller::{ReconcileError, title},
-    network::unless_gone,
+    network::{swap, unless_gone},
 };
-
-/// Tries to write a revocation before the reconcile is begun anew.
-const SWAPS: usize = 8;
 
 fn peers(context: &Context, peer: &Peer) -> Api<Peer> {
     Api::namespaced(
@@ -78,58 +75,40 @@ pub(super) async fn revoke(
     peer: &Peer,
     until: UnixTime,
 ) -> Result<(), ReconcileError> {
-    let networks = Api::<PeerNetwork>::namespaced(
-        context.client.clone(),
-        &peer.namespace().unwrap_or_default(),
-    );
     let name = &peer.spec.network_ref.name;
-    for _ in 0..SWAPS {
-        let found = networks
-            .get_opt(name)
-            .await
-            .map_err(ReconcileError::at("read the Peer's network"))?;
-        let Some(mut network) = found else {
-            return Ok(());
-        };
-        let status = network.status.get_or_insert_default();
-        if status
-            .revocations
-            .iter()
-            .any(|entry| entry.serial == peer.spec.serial)
-        {
-            return Ok(());
+    let entry = Revocation {
+        serial: peer.spec.serial.clone(),
+        until_time: clock::time(until),
+    };
+    let change = |status: &mut PeerNetworkStatus| {
+        let mut known = status.revocations.iter();
+        if known.any(|known| known.serial == entry.serial) {
+            return Ok(false);
         }
         if status.revocations.len() >= MAX_REVOCATIONS {
             return Err(ReconcileError::Other(format!(
                 "PeerNetwork {name} has {MAX_REVOCATIONS} revocations, which is the most; one must end before this peer can be revoked"
             )));
         }
-        status.revocations.push(Revocation {
-            serial: peer.spec.serial.clone(),
-            until_time: clock::time(until),
-        });
+        status.revocations.push(entry.clone());
         status.epoch = Some(status.epoch.unwrap_or(0) + 1);
-        let how = PostParams {
-            field_manager: Some(managers::OPERATOR.to_owned()),
-            ..PostParams::default()
-        };
-        match networks.replace_status(name, &how, &network).await {
-            Ok(_) => {
-                tracing::info!(peer = title(peer), "peer revoked");
-                return Ok(());
-            }
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(source) => {
-                return Err(ReconcileError::Api {
-                    step: "write the revocation",
-                    source,
-                });
-            }
-        }
+        Ok(true)
+    };
+    let namespace = peer.namespace().unwrap_or_default();
+    match swap::status(&context.client, &namespace, name, change).await? {
+        swap::Swapped::Same | swap::Swapped::Gone => return Ok(()),
+        swap::Swapped::Written => {}
     }
-    Err(ReconcileError::Other(
-        "the PeerNetwork's status changes too often to be written".to_owned(),
-    ))
+    tracing::info!(peer = title(peer), "peer revoked");
+    let note = format!(
+        "PeerNetwork {name} revokes its record until {}: nobody lets it in any more",
+        entry.until_time.0
+    );
+    context
+        .events
+        .normal(&peer.object_ref(&()), "Revoke", "Revoked", &note)
+        .await;
+    Ok(())
 }
 
 /// Writes status and pod conditions; neither touches another object of the same name.

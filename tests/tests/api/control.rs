@@ -3,6 +3,7 @@
 
 mod codes;
 mod ends;
+mod hashes;
 mod networks;
 mod peers;
 mod rights;

@@ -2,6 +2,7 @@
 //! pods stay pending, which is alive enough; tokens are asked for as the kubelet asks for them.
 
 mod attest;
+mod hashes;
 mod joiner;
 mod members;
 mod pairing;

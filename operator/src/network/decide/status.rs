@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use peerup_crds::{
-    PeerNetwork, PeerNetworkStatus, RelayState, RelayStatus, ServiceType, Switch,
+    PeerNetwork, PeerNetworkStatus, RelayState, RelayStatus, ServiceType, Switch, UsedGroup,
     names::{self, conditions as types},
 };
 use peerup_protocol::record::MAX_REVOCATIONS;
@@ -37,8 +37,22 @@ pub(super) fn running(seen: &Observed, key: &NetworkKey, dht_namespace: &str) ->
         network_id: Some(key.id.to_string()),
         protocol: Some(format!("/peerup/{dht_namespace}/kad/1.0.0")),
         relays,
+        used_groups: used_groups(seen),
         ..counted(seen)
     }
+}
+
+/// Entries leave when the codes that they speak of have ended.
+fn used_groups(seen: &Observed) -> Vec<UsedGroup> {
+    let all = seen
+        .network
+        .status
+        .as_ref()
+        .map(|status| status.used_groups.as_slice())
+        .unwrap_or_default();
+    let mut kept = all.to_vec();
+    kept.retain(|used| clock::unix(&used.until_time) > seen.now);
+    kept
 }
 
 /// The status of a network that cannot run; what it was is kept.

@@ -2,7 +2,7 @@
 
 use peerup_crds::{CodeState, PairingCodeStatus, SlotState, names::conditions as types};
 
-use super::{Delivery, Observed, Obstacle, available};
+use super::{Delivery, Observed, Obstacle, available, hashes};
 use crate::conditions::{self, Said};
 
 /// All conditions.
@@ -88,6 +88,12 @@ fn delivered(seen: &Observed, status: &PairingCodeStatus, ready: &Result<(), Obs
     }
     if let Err(obstacle) = ready {
         return Said::no(obstacle.reason, obstacle.message.clone());
+    }
+    if hashes(&seen.code).is_some() {
+        return Said::yes(
+            "MadeElsewhere",
+            "whoever made the codes has them; here are only their hashes and public keys",
+        );
     }
     let network = &seen.code.spec.network_ref.name;
     let before = conditions::holds(&status.conditions, types::DELIVERED);

@@ -1,8 +1,13 @@
 //! Tables of what a PairingCode needs next.
 
-use peerup_protocol::{PeerId, secret::NetworkSeed};
+use peerup_protocol::{PeerId, code::Code, derive, id::Slot, secret::NetworkSeed};
+use serde_json::json;
 
 use super::*;
+use crate::{clock, conditions};
+
+mod ends;
+mod hashes;
 
 const NOW: UnixTime = 1_800_000_000;
 
@@ -44,6 +49,7 @@ fn observed(change: impl FnOnce(&mut Value)) -> Observed {
         responders: vec![responder()],
         other_codes: 0,
         secret_rival: None,
+        group_rival: None,
         delivery: Delivery::Unknown,
     }
 }
@@ -130,7 +136,7 @@ fn codes_are_issued_and_delivered() {
     let status = &seen.code.status.as_ref().unwrap().codes[1];
     assert_eq!(
         status.hash,
-        hex(&derive::code_hash(
+        data_encoding::HEXLOWER.encode(&derive::code_hash(
             &code.net,
             &code.group,
             code.slot,
@@ -241,82 +247,6 @@ fn a_used_slot_leaves_the_secret_at_once() {
     };
     assert_eq!(codes.keys().collect::<Vec<_>>(), ["code-0", "code-2"]);
     assert_eq!(decision.status.unwrap().remaining, Some(2));
-}
-
-#[test]
-fn every_end_empties_the_secret_and_stays() {
-    type Change = fn(&mut Observed);
-    let table: [(Change, &str, SlotState); 4] = [
-        (
-            |seen| (0..3).for_each(|slot| set_slot(seen, slot, SlotState::Used)),
-            "Exhausted",
-            SlotState::Used,
-        ),
-        (|seen| seen.now = NOW + 600, "Expired", SlotState::Expired),
-        (
-            |seen| (0..3).for_each(|slot| set_slot(seen, slot, SlotState::Burned)),
-            "Burned",
-            SlotState::Burned,
-        ),
-        (
-            |seen| of_code(seen, |code| code.spec.state = CodeState::Revoked),
-            "Revoked",
-            SlotState::Revoked,
-        ),
-    ];
-    for (change, reason, state) in table {
-        let mut seen = settled(observed(|_| {}));
-        change(&mut seen);
-        let decision = decide(&seen);
-        assert_eq!(
-            decision.secret,
-            SecretStep::Remove {
-                name: "team".to_owned()
-            },
-            "{reason}"
-        );
-        assert_eq!(decision.burned, reason == "Burned");
-        let seen = settled(seen);
-        assert_eq!(condition(&seen, "Ready"), pair("False", reason));
-        let status = seen.code.status.clone().unwrap();
-        assert_eq!(
-            (status.remaining, &status.secret_ref),
-            (Some(0), &None),
-            "{reason}"
-        );
-        assert!(
-            status.codes.iter().all(|slot| slot.state == state),
-            "{reason}"
-        );
-        assert_eq!(
-            decide(&seen).again_seconds,
-            None,
-            "{reason}: nothing left to wait for"
-        );
-    }
-}
-
-#[test]
-fn used_codes_survive_the_end_of_the_others() {
-    let mut seen = settled(observed(|_| {}));
-    set_slot(&mut seen, 0, SlotState::Used);
-    seen.now = NOW + 600;
-    let seen = settled(seen);
-    let states: Vec<_> = seen
-        .code
-        .status
-        .as_ref()
-        .unwrap()
-        .codes
-        .iter()
-        .map(|slot| slot.state)
-        .collect();
-    assert_eq!(
-        states,
-        [SlotState::Used, SlotState::Expired, SlotState::Expired]
-    );
-    assert_eq!(condition(&seen, "Expired").0, "True");
-    assert_eq!(condition(&seen, "Exhausted").0, "False");
 }
 
 #[test]

@@ -124,6 +124,84 @@ async fn a_pairing_code_changes_only_its_state_and_only_once() -> Result<()> {
     )
 }
 
+/// Slots with a hash and a public key each.
+fn values(slots: &[u16]) -> Value {
+    let value = |slot: &u16| json!({ "slot": slot, "hash": format!("{slot:064x}"), "publicKey": format!("{slot:064x}") });
+    slots.iter().map(value).collect()
+}
+
+fn hashes(values: Value) -> Value {
+    json!({ "type": "Hashes", "hashes": {
+        "group": "0123456789abcdef", "notAfterTime": "2026-01-01T00:00:00Z", "values": values,
+    } })
+}
+
+#[tokio::test]
+async fn bad_hashes_are_refused() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    let good = || hashes(values(&[0, 1]));
+    let only = "hashes must be given with type: Hashes, and only then";
+    let with_hash = |field: &str, value: Value| {
+        let mut delivery = good();
+        delivery["hashes"][field] = value;
+        delivery
+    };
+    let mut bad_key = good();
+    bad_key["hashes"]["values"][1]["publicKey"] = json!("F".repeat(64));
+    for (delivery, words) in [
+        (json!({ "type": "Hashes" }), only),
+        (with(good(), "type", json!("Secret")), only),
+        (without(good(), "type"), only),
+        (
+            with(good(), "secret", json!({ "name": "codes" })),
+            "secret must be given with type: Secret only",
+        ),
+        (
+            hashes(values(&[0])),
+            "count must be the number of delivery.hashes.values",
+        ),
+        (
+            hashes(values(&[0, 1, 2])),
+            "count must be the number of delivery.hashes.values",
+        ),
+        (
+            hashes(values(&[0, 2])),
+            "values must have the slots 0 to count - 1",
+        ),
+        (hashes(values(&[1, 1])), "Duplicate value"),
+        (hashes(json!([])), "should have at least 1 items"),
+        (
+            with_hash("group", json!("0123456789ABCDEF")),
+            "should match '^[0-9a-f]{16}$'",
+        ),
+        (
+            with_hash("notAfterTime", json!("tomorrow")),
+            "notAfterTime in body must be of type date-time",
+        ),
+        (with_hash("notAfterTime", Value::Null), "Required value"),
+        (bad_key, "should match '^[0-9a-f]{64}$'"),
+    ] {
+        let spec = json!({ "networkRef": { "name": "crew" }, "count": 2, "delivery": delivery });
+        refused(&spec.to_string(), codes.create("bad", spec).await, words)?;
+    }
+    let spec = json!({ "networkRef": { "name": "crew" }, "count": 2, "delivery": good() });
+    codes.create("good", spec).await?;
+    let other = json!({ "group": "fedcba9876543210" });
+    let patch = json!({ "spec": { "delivery": { "hashes": other } } });
+    let words = "delivery must not change";
+    refused("another group", codes.merge("good", patch).await, words)
+}
+
+#[tokio::test]
+async fn a_hundred_hashes_are_within_the_budget_of_the_rules() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    let all: Vec<_> = (0..100).collect();
+    let spec =
+        json!({ "networkRef": { "name": "crew" }, "count": 100, "delivery": hashes(values(&all)) });
+    codes.create("many", spec).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_slot_never_goes_back() -> Result<()> {
     let codes = issued().await?;
