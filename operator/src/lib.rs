@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod network;
 pub mod pairing_code;
 pub mod peer;
+pub mod pods;
 pub mod preflight;
 pub mod run;
 pub mod shutdown;

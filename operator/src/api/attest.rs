@@ -31,6 +31,7 @@ use crate::{
     clock,
     keys::NetworkKey,
     network::addresses::{self, Side},
+    pods::is_ready,
 };
 
 /// New keys that one pod may bring …
@@ -247,12 +248,7 @@ impl Api {
 /// The relay with its pod's address before its name, if the pod is ready: a name that is asked for before DNS has it
 /// stays unknown to caches for half a minute.
 fn at_pod(mut relay: Responder, pod: &Pod) -> Option<Responder> {
-    let status = pod.status.as_ref()?;
-    let mut conditions = status.conditions.iter().flatten();
-    if !conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
-        return None;
-    }
-    let mut addresses = addresses::of_pod(pod)?;
+    let mut addresses = addresses::of_pod(pod).filter(|_| is_ready(pod))?;
     addresses.append(&mut relay.addresses);
     addresses.truncate(MAX_ADDRESSES);
     relay.addresses = addresses;
@@ -332,6 +328,8 @@ mod tests {
                 "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": ready}]}}))
             .unwrap()
         };
+        let mut going = pod("True");
+        going.metadata.deletion_timestamp = Some(clock::time(1));
         let name: peerup_protocol::Multiaddr =
             "/dns4/main-relay-0.example/tcp/4001".parse().unwrap();
         let relay = Responder {
@@ -341,6 +339,7 @@ mod tests {
             addresses: vec![name.clone()],
         };
         assert_eq!(at_pod(relay.clone(), &pod("False")), None);
+        assert_eq!(at_pod(relay.clone(), &going), None, "it ends");
         let there = at_pod(relay, &pod("True")).unwrap().addresses;
         let texts: Vec<_> = there.iter().map(ToString::to_string).collect();
         let name = name.to_string();

@@ -1,6 +1,5 @@
 //! What a network's status says.
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use peerup_crds::{
     PeerNetwork, PeerNetworkStatus, RelayState, RelayStatus, ServiceType, Switch, UsedGroup,
@@ -14,6 +13,7 @@ use crate::{
     conditions::{self, Said},
     keys::NetworkKey,
     network::addresses,
+    pods::is_ready,
 };
 
 type Conditions = Vec<(&'static str, Said)>;
@@ -118,18 +118,6 @@ fn relay(seen: &Observed, key: &NetworkKey, ordinal: u8) -> RelayStatus {
             RelayState::NotReady
         },
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|all| {
-        all.iter()
-            .any(|one| one.type_ == "Ready" && one.status == "True")
-    });
-    ready && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn ready(seen: &Observed, available: &Said) -> Said {
