@@ -8,7 +8,8 @@
 //!                                                          ├─ guard    expiry, revocation, renewal
 //!                                                          └─ measure  prober's sockets, reports
 //! ```
-//! What all of them know is in [`session`]'s shared state; what others may see is on the [`Board`].
+//! What all of them know is in [`session`]'s shared state; what others may see is on the [`Board`], and what the
+//! owner may ask in [`local`].
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
@@ -23,6 +24,7 @@ mod enrol;
 mod guard;
 mod link;
 mod listen;
+pub mod local;
 mod measure;
 pub mod membership;
 mod metrics;
@@ -35,7 +37,7 @@ pub use agent::{Agent, AgentError, Config, Source};
 pub use backoff::Backoff;
 pub use listen::listen_on;
 pub use metrics::{METRICS_TYPE, Metrics, MetricsError, ProbeResult};
-pub use state::{Access, StateError, Store, read_status};
+pub use state::{Access, StateError, Store, is_running, read_status};
 pub use status::{Board, Status};
 
 use peerup_protocol::secret::Secret;

@@ -1,11 +1,12 @@
 //! What a peer keeps on disk: its identity key, its membership, its status. One directory belongs to one peer.
 //!
 //! Every write is whole: a new file is written beside, made durable, then renamed. The key is made once with mode
-//! 0600. A lock is held while a program uses the directory; it is also how another program sees whether it runs.
+//! 0600. A lock is held while a program uses the directory; it is also how another program sees whether it runs. A
+//! person's directory is refused when others may write what is believed, or read what is secret.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 const IDENTITY: &str = "identity.key";
 const MEMBERSHIP: &str = "membership.json";
+const SERVICES: &str = "services.json";
 const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
 /// Larger files are not ours.
@@ -45,6 +47,18 @@ pub enum StateError {
         found: u32,
         /// What they should be.
         expected: u32,
+    },
+    /// The directory is another user's, who can replace whatever lies in it.
+    #[error(
+        "{path} belongs to user {owner}, this program runs as user {user}; expected that they are the same: run it as that user, or choose another directory"
+    )]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who runs this.
+        user: u32,
     },
     /// A file is not what this program wrote.
     #[error("{path} is damaged ({reason}); remove it to start anew")]
@@ -85,8 +99,8 @@ impl Store {
     /// Opens `dir` (made with mode 0700 if missing) and holds it against other processes.
     ///
     /// # Errors
-    /// [`StateError::InUse`] when another process holds it, [`StateError::Permissions`] when others may write it
-    /// under [`Access::Refuse`], else [`StateError::Io`].
+    /// [`StateError::InUse`] when another process holds it; under [`Access::Refuse`] [`StateError::Permissions`] when
+    /// others may write it and [`StateError::Owner`] when it is another user's; else [`StateError::Io`].
     pub fn open(dir: &Path, access: Access) -> Result<Self, StateError> {
         DirBuilder::new()
             .recursive(true)
@@ -94,6 +108,7 @@ impl Store {
             .create(dir)
             .map_err(failed("create", dir))?;
         if access == Access::Refuse {
+            refuse_owner(dir, rustix::process::geteuid().as_raw())?;
             refuse_mode(dir, 0o022, 0o700)?;
         }
         let path = dir.join(LOCK);
@@ -167,9 +182,9 @@ impl Store {
     /// The stored membership, if there is one.
     ///
     /// # Errors
-    /// When the file can't be read or is not one.
+    /// When the file can't be read or is not one, or others may write it under [`Access::Refuse`].
     pub fn membership<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
-        read_json(&self.dir.join(MEMBERSHIP))
+        self.read(MEMBERSHIP)
     }
 
     /// Stores the membership durably.
@@ -185,13 +200,36 @@ impl Store {
     /// # Errors
     /// When the file can't be removed.
     pub fn forget_membership(&self) -> Result<(), StateError> {
-        let path = self.dir.join(MEMBERSHIP);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
+        remove_if_there(&self.dir.join(MEMBERSHIP))
+    }
+
+    /// The services that the owner has asked for, if any.
+    ///
+    /// # Errors
+    /// As [`Store::membership`].
+    pub fn services<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
+        self.read(SERVICES)
+    }
+
+    /// Stores durably which services the owner has asked for.
+    ///
+    /// # Errors
+    /// When they can't be written; the former ones are then still there.
+    pub fn save_services<T: Serialize>(&self, services: &T) -> Result<(), StateError> {
+        self.write(SERVICES, services)
+    }
+
+    /// Removes all that makes this peer who it is, the key first, durably. The empty directory and the lock stay.
+    ///
+    /// # Errors
+    /// When a file can't be removed; removing again goes on where this ended.
+    pub fn erase(&self) -> Result<(), StateError> {
+        for name in [IDENTITY, MEMBERSHIP, SERVICES, STATUS] {
+            for path in [self.dir.join(name), beside(&self.dir.join(name))] {
+                remove_if_there(&path)?;
             }
-            Ok(()) | Err(_) => Ok(()),
         }
+        sync(&self.dir)
     }
 
     /// Replaces the status file that [`read_status`] of another process reads.
@@ -208,6 +246,14 @@ impl Store {
         &self.dir
     }
 
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let path = self.dir.join(name);
+        if self.access == Access::Refuse && path.exists() {
+            refuse_mode(&path, 0o022, 0o600)?;
+        }
+        read_json(&path)
+    }
+
     fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         write_json(&self.dir.join(name), value)
@@ -221,7 +267,7 @@ impl Store {
 pub fn read_status<T: DeserializeOwned>(dir: &Path) -> Result<Option<(T, bool)>, StateError> {
     let status = read_json(&dir.join(STATUS))?;
     Ok(match status {
-        Some(status) => Some((status, is_held(dir)?)),
+        Some(status) => Some((status, is_running(dir)?)),
         None => None,
     })
 }
@@ -238,7 +284,11 @@ fn hold(lock: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-fn is_held(dir: &Path) -> Result<bool, StateError> {
+/// Whether a process holds the directory now.
+///
+/// # Errors
+/// When the lock is there but can't be opened.
+pub fn is_running(dir: &Path) -> Result<bool, StateError> {
     let path = dir.join(LOCK);
     let Some(lock) = open_if_there(&path)? else {
         return Ok(false);
@@ -275,7 +325,7 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
 
 /// Writes beside, makes durable, renames, makes the directory durable.
 fn write_whole(path: &Path, content: &[u8]) -> Result<(), StateError> {
-    let beside = path.with_extension("new");
+    let beside = beside(path);
     let written = (|| {
         let mut file = OpenOptions::new()
             .create(true)
@@ -293,11 +343,26 @@ fn write_whole(path: &Path, content: &[u8]) -> Result<(), StateError> {
         let _ = std::fs::remove_file(&beside);
         return Err(failed("write", path)(error));
     }
-    path.parent().map_or(Ok(()), |dir| {
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(failed("write", dir))
-    })
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Where a file is written before it takes its name.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// Makes the directory's entries durable.
+fn sync(dir: &Path) -> Result<(), StateError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("write", dir))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), StateError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn open_if_there(path: &Path) -> Result<Option<File>, StateError> {
@@ -313,7 +378,19 @@ fn mode_of(path: &Path) -> Result<u32, StateError> {
     Ok(meta.permissions().mode() & 0o7777)
 }
 
-fn refuse_mode(path: &Path, forbidden: u32, expected: u32) -> Result<(), StateError> {
+fn refuse_owner(path: &Path, user: u32) -> Result<(), StateError> {
+    let owner = std::fs::metadata(path).map_err(failed("open", path))?.uid();
+    if owner == user {
+        return Ok(());
+    }
+    Err(StateError::Owner {
+        path: path.to_owned(),
+        owner,
+        user,
+    })
+}
+
+pub(crate) fn refuse_mode(path: &Path, forbidden: u32, expected: u32) -> Result<(), StateError> {
     let found = mode_of(path)?;
     if found & forbidden == 0 {
         return Ok(());
@@ -325,7 +402,7 @@ fn refuse_mode(path: &Path, forbidden: u32, expected: u32) -> Result<(), StateEr
     })
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io {
         action,

@@ -138,3 +138,89 @@ fn one_process_at_a_time_and_others_see_it() {
     let seen = read_status::<String>(&dir.0).unwrap();
     assert_eq!(seen, Some(("joined".to_owned(), false)));
 }
+
+#[test]
+fn a_membership_that_others_can_write_is_refused_before_it_is_read() {
+    let dir = Scratch::new();
+    let store = Store::open(&dir.0, Access::Refuse).unwrap();
+    store.save_membership(&"one").unwrap();
+    store.save_services(&"web").unwrap();
+    for (name, mode) in [(MEMBERSHIP, 0o620), (SERVICES, 0o602)] {
+        let path = dir.0.join(name);
+        assert_eq!(mode_of(&path).unwrap(), 0o600);
+        chmod(&path, mode);
+        let refused = match name {
+            MEMBERSHIP => store.membership::<String>(),
+            _ => store.services::<String>(),
+        };
+        assert!(
+            matches!(
+                refused,
+                Err(StateError::Permissions { found, expected: 0o600, .. }) if found == mode
+            ),
+            "{refused:?}"
+        );
+    }
+    drop(store);
+    let pod = Store::open(&dir.0, Access::Tighten).unwrap();
+    assert_eq!(pod.membership::<String>().unwrap().as_deref(), Some("one"));
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let dir = Scratch::new();
+    std::fs::create_dir(&dir.0).unwrap();
+    let owner = std::fs::metadata(&dir.0).unwrap().uid();
+    refuse_owner(&dir.0, owner).unwrap();
+    let refused = refuse_owner(&dir.0, owner + 1).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "{} belongs to user {owner}, this program runs as user {}; expected that they are the same: run it as \
+             that user, or choose another directory",
+            dir.0.display(),
+            owner + 1
+        )
+    );
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_neither_read_nor_kept() {
+    let dir = Scratch::new();
+    let store = Store::open(&dir.0, Access::Refuse).unwrap();
+    store.save_membership(&"one").unwrap();
+    let beside = dir.0.join("membership.new");
+    std::fs::write(&beside, "\"tw").unwrap();
+    chmod(&beside, 0o666);
+    assert_eq!(
+        store.membership::<String>().unwrap().as_deref(),
+        Some("one")
+    );
+    store.save_membership(&"two").unwrap();
+    assert_eq!(
+        store.membership::<String>().unwrap().as_deref(),
+        Some("two")
+    );
+    assert!(!beside.exists());
+    assert_eq!(mode_of(&dir.0.join(MEMBERSHIP)).unwrap(), 0o600);
+}
+
+#[test]
+fn erasing_leaves_nothing_of_the_peer() {
+    let dir = Scratch::new();
+    let store = Store::open(&dir.0, Access::Refuse).unwrap();
+    store.identity(Secret::from([7; 32])).unwrap();
+    store.save_membership(&"one").unwrap();
+    store.save_services(&"web").unwrap();
+    store.save_status(&"joined").unwrap();
+    std::fs::write(dir.0.join("identity.new"), [7; 32]).unwrap();
+    store.erase().unwrap();
+    store.erase().unwrap();
+    let left: Vec<_> = std::fs::read_dir(&dir.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [LOCK]);
+    let fresh = store.identity(Secret::from([8; 32])).unwrap();
+    assert_eq!(fresh.expose(), &[8; 32]);
+}

@@ -1,0 +1,34 @@
+//! The local API of a peer: HTTP with JSON over a Unix socket in its state directory, for its owner only.
+//!
+//! ```text
+//! peerup status ── Client ──▶ run/api.sock ──▶ Server ── callers by uid, bounded ──▶ routes ──▶ Board
+//! ```
+//! The socket has mode 0600 in a directory with mode 0700, and whoever connects must run as the same user or as
+//! root. Only the holder of the state directory's lock makes the socket, so one that a crash left behind is in
+//! nobody's way. Errors are problem documents (RFC 9457) whose titles are single words.
+
+mod caller;
+mod client;
+mod problem;
+mod routes;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use routes::Peer;
+pub use server::Server;
+
+/// Paths of the API.
+mod path {
+    /// `GET`: [`crate::Status`].
+    pub(super) const STATUS: &str = "/v1/status";
+    /// `POST`: the process ends in good order.
+    pub(super) const STOP: &str = "/v1/stop";
+}
+
+/// Largest body of a request, in bytes.
+const MAX_REQUEST: usize = 16 * 1024;
+/// Largest body of an answer, in bytes: a status with all members of a large network.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;

@@ -1,0 +1,207 @@
+//! The caller's side of the local API.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use peerup_protocol::api::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::caller::may_call;
+use super::socket::Place;
+use super::{MAX_ANSWER, path};
+use crate::state::{StateError, is_running};
+use crate::status::Status;
+
+/// Longest time for one call; longer than what the other side takes at most.
+const CALL: Duration = Duration::from_secs(130);
+
+/// Why a call got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No process holds the state directory.
+    #[error("no peer runs on {}", .0.display())]
+    NotRunning(PathBuf),
+    /// A process holds the state directory, and its socket is not there (yet).
+    #[error("a process holds {} and does not answer; it may be starting or ending", .0.display())]
+    Silent(PathBuf),
+    /// Somebody else's process listens there; it was asked nothing.
+    #[error("expected a peer of this user on {}, found a process of user {uid}", .path.display())]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// Whose process it is.
+        uid: u32,
+    },
+    /// The state directory can't be looked at.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The connection failed.
+    #[error("speak with the peer on {}: {source}", .path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The peer refused; the title is one word, the detail a sentence.
+    #[error("{}", .0.detail.as_deref().unwrap_or(&.0.title))]
+    Refused(Problem),
+    /// The answer is none of ours.
+    #[error(
+        "the running peer gave an unexpected answer ({0}); is it of another version? `peerup stop`, then `peerup start`"
+    )]
+    Unexpected(String),
+}
+
+/// Speaks with the peer that runs on a state directory.
+#[derive(Debug, Clone)]
+pub struct Client {
+    state: PathBuf,
+}
+
+impl Client {
+    /// Nothing is sent yet.
+    #[must_use]
+    pub fn new(state: &Path) -> Self {
+        Self {
+            state: state.to_owned(),
+        }
+    }
+
+    /// The peer's status.
+    ///
+    /// # Errors
+    /// When no peer of this user runs there.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.call(Method::GET, path::STATUS, &()).await
+    }
+
+    /// Asks the peer to end; it has not ended yet when this returns.
+    ///
+    /// # Errors
+    /// When no peer of this user runs there.
+    pub async fn stop(&self) -> Result<(), ClientError> {
+        self.call(Method::POST, path::STOP, &()).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let place = match Place::open(&self.state) {
+            Ok(place) => place,
+            Err(error) => return Err(self.absent(&self.state, error)),
+        };
+        let stream = match place.connect().await {
+            Ok(stream) => stream,
+            Err(error) => return Err(self.absent(place.shown(), error)),
+        };
+        refuse_foreign(&stream, place.shown())?;
+        let failed = |source| ClientError::Io {
+            path: place.shown().to_owned(),
+            source,
+        };
+        let call = timeout(CALL, exchange(stream, method, path, body));
+        let (status, text) = call
+            .await
+            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+            .map_err(failed)?;
+        read(status, &text)
+    }
+
+    /// What a missing socket, or one on which nobody listens, means.
+    fn absent(&self, path: &Path, error: io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                match is_running(&self.state) {
+                    Ok(true) => ClientError::Silent(self.state.clone()),
+                    Ok(false) => ClientError::NotRunning(self.state.clone()),
+                    Err(error) => error.into(),
+                }
+            }
+            _ => ClientError::Io {
+                path: path.to_owned(),
+                source: error,
+            },
+        }
+    }
+}
+
+/// A socket may be anybody's when a state directory is.
+fn refuse_foreign(stream: &UnixStream, path: &Path) -> Result<(), ClientError> {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = stream.peer_cred().map_err(|source| ClientError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    // Root asks the peers of others, but is not told by them what is true.
+    if may_call(own, peer.uid()) || own == 0 {
+        return Ok(());
+    }
+    Err(ClientError::Foreign {
+        path: path.to_owned(),
+        uid: peer.uid(),
+    })
+}
+
+async fn exchange(
+    stream: UnixStream,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> io::Result<(StatusCode, Vec<u8>)> {
+    let body = serde_json::to_vec(body)?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "peerup")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body))
+        .map_err(io::Error::other)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    let answer = async {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let status = answer.status();
+        let text = to_bytes(Body::new(answer.into_body()), MAX_ANSWER)
+            .await
+            .map_err(io::Error::other)?;
+        Ok((status, text.to_vec()))
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // It ends after the answer has come, or says why none comes.
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(io::Error::other(error)),
+        },
+    }
+}
+
+fn read<T: DeserializeOwned>(status: StatusCode, text: &[u8]) -> Result<T, ClientError> {
+    let unexpected = |reason: String| ClientError::Unexpected(format!("{status}: {reason}"));
+    if status == StatusCode::NO_CONTENT {
+        return serde_json::from_slice(b"null").map_err(|error| unexpected(error.to_string()));
+    }
+    if status.is_success() {
+        return serde_json::from_slice(text).map_err(|error| unexpected(error.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(text) {
+        Ok(problem) => Err(ClientError::Refused(problem)),
+        Err(error) => Err(unexpected(error.to_string())),
+    }
+}
