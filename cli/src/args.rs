@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done (join: ended by a signal after it had joined)
+  0  done
   1  something unexpected; the message says what
   2  wrong usage
   3  that is no code: a typo, cut off, or of another version (nothing was sent)
@@ -14,42 +15,87 @@ Exit codes:
   5  no relay of this network answered
   6  pairing failed
   7  the state directory can't be used
-  8  status: no peer runs on this state directory
+  8  no peer runs on this state directory, or it does not answer
   9  the membership has ended: revoked, or expired and not renewed
- 10  join: stopped by a signal before it had joined";
+ 10  join: stopped by a signal before it was done
+ 11  a peer runs on this state directory already";
 
 const EXAMPLES: &str = "\
 Examples:
   peerup join peerup1-aeati5ip… --name laptop
   pass show peerup/code | peerup join - --name laptop
-  peerup join --code-file code.txt --state-dir /var/lib/peerup
-  peerup join                        join again with the stored membership
   peerup status
-  peerup status --json | jq .phase";
+  peerup status --json | jq .phase
+  peerup stop && peerup start
+  peerup leave";
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  peerup join peerup1-aeati5ip… --name laptop
+  pass show peerup/code | peerup join - --name laptop
+  peerup join --code-file code.txt --state-dir /var/lib/peerup --foreground
+  peerup join                        join again with the stored membership";
+
+const DAEMON_EXAMPLES: &str = "\
+Examples:
+  peerup daemon
+  peerup daemon --print-unit > ~/.config/systemd/user/peerup.service
+  systemctl --user enable --now peerup";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  peerup completion bash > ~/.local/share/bash-completion/completions/peerup
+  peerup completion zsh > ~/.zfunc/_peerup
+  peerup completion fish > ~/.config/fish/completions/peerup.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  peerup man | man -l -
+  peerup man --dir ~/.local/share/man/man1";
 
 /// A peer of a private network that is declared in Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "peerup", version, about, max_term_width = 100,
     after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
-    /// Where key, membership and status are kept; one directory is one peer
+    /// Where key, membership and services are kept; one directory is one peer
     /// [default: $XDG_DATA_HOME/peerup or ~/.local/share/peerup]
     #[arg(long, global = true, env = "PEERUP_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// What to log to standard error, such as `info` or `peerup_agent=debug`
-    #[arg(
-        long,
-        global = true,
-        env = "PEERUP_LOG",
-        default_value = "warn",
-        value_name = "FILTER"
-    )]
-    pub(crate) log: String,
-    /// How to log
-    #[arg(long, global = true, env = "PEERUP_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// What to log, such as `info` or `peerup_agent=debug`: to standard error, in the background to daemon.log in the
+    /// state directory [default: info for a peer without terminal, else warn]
+    #[arg(long = "log", global = true, env = "PEERUP_LOG", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// How to log
+    #[arg(
+        long = "log-format",
+        global = true,
+        env = "PEERUP_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub(crate) format: LogFormat,
+}
+
+impl LogArgs {
+    /// The same for another process.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let format = match self.format {
+            LogFormat::Text => "--log-format=text",
+            LogFormat::Json => "--log-format=json",
+        };
+        let filter = self.filter.iter().map(|filter| format!("--log={filter}"));
+        filter.chain([format.to_owned()]).collect()
+    }
 }
 
 /// How log lines look.
@@ -63,12 +109,33 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Join a network with a code and stay a member of it in the foreground
-    #[command(after_help = EXIT_CODES)]
+    /// Join a network with a code, and stay a member of it in the background
+    #[command(after_help = JOIN_EXAMPLES, after_long_help = format!("{JOIN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Join(JoinArgs),
-    /// Show the peer that `peerup join` runs
-    #[command(after_help = EXIT_CODES)]
-    Status(StatusArgs),
+    /// Show this peer: who it is, how it can be reached, whom it knows
+    #[command(after_long_help = EXIT_CODES)]
+    Status(ShowArgs),
+    /// List the other members of the network
+    #[command(after_long_help = EXIT_CODES)]
+    Peers(ShowArgs),
+    /// Bring the peer of the stored membership back in the background
+    #[command(after_long_help = EXIT_CODES)]
+    Start,
+    /// End the peer; `peerup start` brings it back
+    #[command(after_long_help = EXIT_CODES)]
+    Stop,
+    /// Leave the network for good: end the peer, remove its key, its membership and its services
+    #[command(after_long_help = EXIT_CODES)]
+    Leave(LeaveArgs),
+    /// Run the peer of the stored membership in the foreground, for service managers
+    #[command(after_help = DAEMON_EXAMPLES, after_long_help = format!("{DAEMON_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Daemon(DaemonArgs),
+    /// Print a script with which a shell completes `peerup`
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
+    /// Print the manual page, or write the pages of all commands
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
     /// Print the version
     Version,
 }
@@ -85,55 +152,49 @@ pub(crate) struct JoinArgs {
     /// The name to be known by, a DNS label; the network may add -2, -3 … [default: this machine's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Stay in the foreground, as containers want it: the peer ends with this process
+    #[arg(long)]
+    pub(crate) foreground: bool,
 }
 
+/// What commands that only show something have in common.
 #[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Print the status as JSON, as the sidecar's /status does
+pub(crate) struct ShowArgs {
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_code_pasted_with_spaces_is_taken_whole() {
-        let cli = Cli::try_parse_from(["peerup", "join", "peerup1-aa", "bb", "--name", "laptop"]);
-        let Ok(Cli {
-            command: Command::Join(args),
-            ..
-        }) = cli
-        else {
-            panic!("{cli:?}")
-        };
-        assert_eq!(args.code, ["peerup1-aa", "bb"]);
-        assert_eq!(args.name.as_deref(), Some("laptop"));
-    }
-
-    #[test]
-    fn every_help_has_the_exit_codes() {
-        for command in ["join", "status"] {
-            let mut cli = Cli::command();
-            let help = cli
-                .find_subcommand_mut(command)
-                .unwrap()
-                .render_help()
-                .to_string();
-            assert!(help.contains("6  pairing failed"), "{help}");
-        }
-        let help = Cli::command().render_long_help().to_string();
-        assert!(
-            help.contains("peerup join peerup1-") && help.contains("6  pairing failed"),
-            "{help}"
-        );
-    }
+#[derive(Debug, Args)]
+pub(crate) struct LeaveArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// Print a unit of systemd for this user instead, for this program and state directory
+    #[arg(long)]
+    pub(crate) print_unit: bool,
+    /// Leave the terminal and log into the state directory; `peerup join` and `peerup start` start it so
+    #[arg(long, hide = true, conflicts_with = "print_unit")]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write the pages of all commands into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests;

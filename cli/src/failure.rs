@@ -1,8 +1,10 @@
 //! Why `peerup` ends without success, and the exit code for each reason.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use peerup_agent::local::ClientError;
 use peerup_agent::{AgentError, StateError};
 use peerup_protocol::code::CodeError;
 
@@ -33,12 +35,33 @@ pub(crate) enum Failure {
         "{dir} belongs to a peer of another network ({stored}); give this one its own with --state-dir"
     )]
     OtherNetwork { dir: String, stored: String },
-    #[error("no peer runs on {0}; `peerup join` starts one")]
+    #[error(
+        "no peer runs on {0}; `peerup start` brings a stored one back, `peerup join` makes one"
+    )]
     NotRunning(String),
-    #[error("stopped before it had joined")]
+    #[error("nobody lives in {0}: there is nothing to leave")]
+    NothingToLeave(String),
+    #[error("nothing was changed")]
+    Kept,
+    #[error(
+        "a peer runs on {0} already, or is starting or ending; see `peerup status`, or give this one its own \
+         directory with --state-dir"
+    )]
+    AlreadyRunning(String),
+    #[error("the peer on {0} was told to stop and still runs; its log says what it is doing")]
+    StillEnding(String),
+    #[error(
+        "the peer runs in the background, but no relay has answered it yet; it goes on trying: `{0}`"
+    )]
+    StillJoining(String),
+    #[error("the peer in the background ended: {said}")]
+    DaemonEnded { code: Option<u8>, said: String },
+    #[error("stopped before it was done")]
     Interrupted,
     #[error("{0}")]
     Agent(#[from] AgentError),
+    #[error("{}", client_text(.0))]
+    Client(#[from] ClientError),
 }
 
 impl Failure {
@@ -46,18 +69,52 @@ impl Failure {
         ExitCode::from(self.number())
     }
 
-    pub(crate) const fn number(&self) -> u8 {
+    pub(crate) fn number(&self) -> u8 {
         match self {
-            Self::Unexpected(_) | Self::Agent(AgentError::Node(_)) => 1,
+            Self::Client(ClientError::Io { source, .. })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                7
+            }
+            Self::Unexpected(_)
+            | Self::Kept
+            | Self::StillEnding(_)
+            | Self::DaemonEnded { code: None, .. }
+            | Self::Agent(AgentError::Node(_))
+            | Self::Client(
+                ClientError::Io { .. } | ClientError::Unexpected(_) | ClientError::Refused(_),
+            ) => 1,
             Self::Usage(_) | Self::NoCode(_) => 2,
             Self::NotACode(_) | Self::Invite => 3,
             Self::Expired(_) => 4,
-            Self::Agent(AgentError::NoRelay) => 5,
+            Self::StillJoining(_) | Self::Agent(AgentError::NoRelay) => 5,
             Self::Agent(AgentError::PairingFailed) => 6,
-            Self::State(_) | Self::OtherNetwork { .. } | Self::Membership { .. } => 7,
-            Self::NotRunning(_) => 8,
+            Self::State(_)
+            | Self::OtherNetwork { .. }
+            | Self::Membership { .. }
+            | Self::Client(ClientError::State(_) | ClientError::Foreign { .. }) => 7,
+            Self::NotRunning(_)
+            | Self::NothingToLeave(_)
+            | Self::Client(ClientError::NotRunning(_) | ClientError::Silent(_)) => 8,
             Self::Agent(AgentError::Ended) => 9,
             Self::Interrupted => 10,
+            Self::AlreadyRunning(_) => 11,
+            Self::DaemonEnded {
+                code: Some(code), ..
+            } => *code,
         }
+    }
+}
+
+/// What to do is said here: the library does not know the commands.
+fn client_text(error: &ClientError) -> String {
+    match error {
+        ClientError::NotRunning(dir) => Failure::NotRunning(dir.display().to_string()).to_string(),
+        ClientError::Silent(_)
+        | ClientError::Foreign { .. }
+        | ClientError::State(_)
+        | ClientError::Io { .. }
+        | ClientError::Refused(_)
+        | ClientError::Unexpected(_) => error.to_string(),
     }
 }

@@ -1,29 +1,41 @@
-//! `peerup`, the peer on a laptop: joins a network with a code, stays a member of it in the foreground, and shows
-//! its status. The work is done by [`peerup_agent::Agent`].
+//! `peerup`, the peer on a laptop: joins a network with a code and stays a member of it in the background.
+//!
+//! ```text
+//! peerup join CODE ── redeems the code, then starts ──▶ peerup daemon ──▶ peerup_agent::Agent
+//! peerup status, stop, … ────── local API (a Unix socket) ──────▲
+//! ```
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
 )]
 
 mod args;
+mod ask;
+mod daemon;
 mod failure;
+mod home;
 mod join;
+mod logging;
+mod manual;
+mod out;
+mod peer;
+mod prepare;
+#[cfg(test)]
+mod scratch;
 mod source;
 mod status;
+mod stop;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use jiff::Timestamp;
-use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, LogFormat};
+use args::{Cli, Command, DaemonArgs, JoinArgs, LogArgs};
+use daemon::launch::Launch;
 use failure::Failure;
-
-/// What libp2p says by default and nobody needs; a filter of one's own comes after it and wins.
-const QUIET: &str = "libp2p_kad=error,libp2p_swarm=warn";
+use home::Home;
 
 /// The whole program.
 #[must_use]
@@ -38,54 +50,95 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    log(&cli.log, cli.log_format)?;
-    match cli.command {
-        Command::Version => {
-            println!("peerup {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        Command::Status(args) => status::show(&state_dir(cli.state_dir)?, args.json),
-        Command::Join(args) => {
-            let code = source::read(
-                &args,
-                std::io::stdin(),
-                std::env::var(source::VARIABLE).ok(),
-            )?;
-            let dir = state_dir(cli.state_dir)?;
-            let prepared = join::prepare(&args, code.as_ref(), &dir, Timestamp::now())?;
-            let provider = rustls::crypto::aws_lc_rs::default_provider();
-            provider
-                .install_default()
-                .map_err(|_| Failure::Unexpected("another TLS provider is installed".to_owned()))?;
-            tokio::runtime::Runtime::new()
-                .map_err(|error| Failure::Unexpected(format!("threads: {error}")))?
-                .block_on(join::run(prepared))
-        }
-    }
-}
-
-fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
-        .map_err(|error| Failure::Usage(format!("--log: {error}")))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
-}
-
-/// The given directory, else the user's (XDG base directories).
-fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    let from = |variable: &str| {
-        std::env::var_os(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+    let home = || {
+        Home::find(cli.state_dir.clone(), |name| {
+            std::env::var_os(name).map(PathBuf::from)
+        })
     };
-    given
-        .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("peerup")))
-        .or_else(|| from("HOME").map(|home| home.join(".local/share/peerup")))
-        .ok_or_else(|| Failure::Usage("expected --state-dir, since HOME is not set".to_owned()))
+    match cli.command {
+        Command::Version => out::text(concat!("peerup ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Completion(args) => manual::completion(args.shell),
+        Command::Man(args) => manual::pages(args.dir.as_deref()),
+        Command::Daemon(args) => daemon(&args, &cli.log, &home()?),
+        Command::Join(args) => {
+            logging::to_terminal(&cli.log)?;
+            join(&args, &cli.log, &home()?)
+        }
+        Command::Start => {
+            logging::to_terminal(&cli.log)?;
+            start(&cli.log, &home()?)
+        }
+        Command::Status(args) => ask(&cli.log, status::show(&home()?, args.json)),
+        Command::Peers(args) => ask(&cli.log, status::peers(&home()?, args.json)),
+        Command::Stop => ask(&cli.log, stop::stop(&home()?)),
+        Command::Leave(args) => ask(&cli.log, stop::leave(&home()?, args.yes)),
+    }
+}
+
+fn join(args: &JoinArgs, log: &LogArgs, home: &Home) -> Result<(), Failure> {
+    let variable = std::env::var(source::VARIABLE).ok();
+    let code = source::read(args, std::io::stdin(), variable)?;
+    private();
+    let name = args.name.as_deref();
+    let prepared = prepare::prepare(code.as_ref(), name, home.dir(), Timestamp::now())?;
+    if args.foreground {
+        with_network(join::in_foreground(prepared, home))
+    } else {
+        with_network(join::in_background(prepared, home, &launch(log)))
+    }
+}
+
+fn start(log: &LogArgs, home: &Home) -> Result<(), Failure> {
+    private();
+    let prepared = prepare::prepare(None, None, home.dir(), Timestamp::now())?;
+    with_network(join::in_background(prepared, home, &launch(log)))
+}
+
+fn daemon(args: &DaemonArgs, log: &LogArgs, home: &Home) -> Result<(), Failure> {
+    if args.print_unit {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::Unexpected(format!("path of this program: {error}")))?;
+        return out::text(&daemon::unit(&program, home.dir()));
+    }
+    private();
+    if args.detached {
+        daemon::detach();
+        logging::to_file(log, home.dir())?;
+    } else {
+        logging::to_journal(log)?;
+    }
+    let prepared = prepare::prepare(None, None, home.dir(), Timestamp::now())?;
+    with_network(daemon::run(prepared))
+}
+
+fn launch(log: &LogArgs) -> Launch {
+    Launch {
+        options: log.options(),
+    }
+}
+
+/// Whatever this process creates is for its user only.
+fn private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// A short conversation with the peer that runs elsewhere.
+fn ask(log: &LogArgs, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    logging::to_terminal(log)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Unexpected(format!("runtime: {error}")))?
+        .block_on(work)
+}
+
+/// A peer in this process.
+fn with_network(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+        .install_default()
+        .map_err(|_| Failure::Unexpected("another TLS provider is installed".to_owned()))?;
+    tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::Unexpected(format!("threads: {error}")))?
+        .block_on(work)
 }

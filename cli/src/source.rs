@@ -63,6 +63,7 @@ mod tests {
             code: code.iter().map(|&word| word.to_owned()).collect(),
             code_file: file.map(Into::into),
             name: None,
+            foreground: false,
         }
     }
 

@@ -1,13 +1,14 @@
-//! `peerup status`: what the peer that runs elsewhere has written into its state directory.
-
-use std::path::Path;
+//! `peerup status` and `peerup peers`: what the peer knows, or what it knew when it ended.
 
 use jiff::Timestamp;
+use peerup_agent::local::{Client, ClientError};
 use peerup_agent::read_status;
 use peerup_agent::status::{Status, text};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::home::Home;
+use crate::out;
 
 /// The status and whether it still says something about the present.
 #[derive(Debug, Serialize)]
@@ -19,26 +20,48 @@ struct Seen<'a> {
     status: &'a Status,
 }
 
-/// Prints the status; fails when the process that wrote it is gone.
-pub(crate) fn show(dir: &Path, json: bool) -> Result<(), Failure> {
-    let not_running = || Failure::NotRunning(dir.display().to_string());
-    let (status, running) = read_status::<Status>(dir)?.ok_or_else(not_running)?;
+/// Prints the status; fails when no process is behind it.
+pub(crate) async fn show(home: &Home, json: bool) -> Result<(), Failure> {
     let now = Timestamp::now();
-    if json {
-        let age_seconds = now
-            .as_second()
-            .saturating_sub(status.updated_time.as_second())
-            .max(0);
-        let seen = Seen {
-            running,
-            age_seconds,
-            status: &status,
-        };
-        let text = serde_json::to_string_pretty(&seen)
-            .map_err(|error| Failure::Unexpected(error.to_string()))?;
-        println!("{text}");
-    } else {
-        print!("{}", text::render(&status, running, now));
+    match Client::new(home.dir()).status().await {
+        Ok(mut status) => {
+            // It says what is true now, however long that has been so.
+            status.updated_time = now;
+            print(&status, true, now, json)
+        }
+        Err(ClientError::NotRunning(dir)) => {
+            if let Some((status, _)) = read_status::<Status>(home.dir())? {
+                print(&status, false, now, json)?;
+            }
+            Err(Failure::NotRunning(dir.display().to_string()))
+        }
+        Err(error) => Err(error.into()),
     }
-    if running { Ok(()) } else { Err(not_running()) }
+}
+
+fn print(status: &Status, running: bool, now: Timestamp, json: bool) -> Result<(), Failure> {
+    if !json {
+        return out::text(&text::render(status, running, now));
+    }
+    let age = now
+        .as_second()
+        .saturating_sub(status.updated_time.as_second());
+    out::json(&Seen {
+        running,
+        age_seconds: age.max(0),
+        status,
+    })
+}
+
+/// Prints the other members.
+pub(crate) async fn peers(home: &Home, json: bool) -> Result<(), Failure> {
+    let status = Client::new(home.dir()).status().await?;
+    if json {
+        return out::json(&status.peers);
+    }
+    if status.peers.is_empty() {
+        return out::text("no other members\n");
+    }
+    let lines: String = text::peers(&status.peers).map(|line| line + "\n").collect();
+    out::text(&lines)
 }

@@ -1,286 +1,53 @@
-//! What is refused before anything is sent.
+//! What is told after joining.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-
-use peerup_protocol::code::{CodeError, Responder};
-use peerup_protocol::id::{DhtNamespace, GroupId, NetworkId, Serial, Slot, peer_id};
-use peerup_protocol::record::{MemberRecord, Method, Signed};
-use peerup_protocol::{PeerId, SigningKey};
+use jiff::Timestamp;
+use peerup_protocol::grade::Path;
 
 use super::*;
 
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("peerup-cli-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        Self(dir)
-    }
+fn home() -> Home {
+    Home::find(Some("/s".into()), |_| None).unwrap()
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn network(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32])
-}
-
-fn peer(seed: u8) -> PeerId {
-    peer_id(&network(seed).verifying_key())
-}
-
-fn code(net: u8, not_after: u32, kind: CodeKind) -> SecretText {
-    let address = match kind {
-        CodeKind::Group => "/ip4/127.0.0.1/tcp/4001".to_owned(),
-        CodeKind::Invite => format!("/ip4/127.0.0.1/tcp/4001/p2p/{}/p2p-circuit", peer(3)),
-    };
-    let code = Code {
-        kind,
-        net: NetworkId::of(&network(net).verifying_key()),
-        group: GroupId([1; 8]),
-        slot: Slot(0),
-        secret: Secret::new([2; 16]),
-        namespace: DhtNamespace::parse("crew").unwrap(),
-        not_after,
-        responders: vec![Responder {
-            peer: peer(4),
-            addresses: vec![address.parse().unwrap()],
-        }],
-    };
-    code.to_text()
-}
-
-fn args(name: &str) -> JoinArgs {
-    JoinArgs {
-        code: Vec::new(),
-        code_file: None,
-        name: Some(name.to_owned()),
-    }
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn refused(dir: &Scratch, code: Option<&SecretText>) -> Failure {
-    prepare(&args("laptop"), code, &dir.0, at(1000)).unwrap_err()
-}
-
-/// A membership of network 9 that lasts until 2000, for the directory's key.
-fn store_membership(dir: &Scratch) {
-    let store = Store::open(&dir.0, Access::Refuse).unwrap();
-    let me = own_id(&store.identity(Secret::new([7; 32])).unwrap());
-    let record = MemberRecord {
-        net: NetworkId::of(&network(9).verifying_key()),
-        serial: Serial(1),
-        peer: me,
-        name: PeerName::parse("laptop").unwrap(),
+fn peer(name: &str, verification: Verification) -> Peer {
+    Peer {
+        name: name.to_owned(),
+        peer_id: format!("12D3{name}"),
         subject: String::new(),
-        method: Method::Code,
-        issued: 1000,
-        not_after: 2000,
-    };
-    let record = Signed::sign(&network(9), record.encode());
-    let namespace = DhtNamespace::parse("crew").unwrap();
-    let membership = Membership::new(
-        me,
-        network(9).verifying_key(),
-        namespace,
-        record,
-        Vec::new(),
-        1000,
-    )
-    .unwrap();
-    store.save_membership(&Stored::of(&membership)).unwrap();
+        verification,
+        path: Path::None,
+    }
 }
 
 #[test]
-fn a_good_code_is_to_be_redeemed() {
-    let dir = Scratch::new("good");
-    let prepared = prepare(
-        &args("laptop"),
-        Some(&code(9, 1001, CodeKind::Group)),
-        &dir.0,
-        at(1000),
-    )
-    .unwrap();
-    assert!(prepared.stored.is_none());
-    let Source::Code(code, name) = prepared.source else {
-        panic!()
-    };
-    assert_eq!((code.slot, name.as_str()), (Slot(0), "laptop"));
-    assert!(dir.0.join("identity.key").exists());
-}
-
-#[test]
-fn a_typo_is_no_code_and_leaves_nothing() {
-    let dir = Scratch::new("typo");
-    let text = code(9, 1001, CodeKind::Group);
-    let other = if text.expose().as_bytes()[20] == b'a' {
-        "b"
-    } else {
-        "a"
-    };
-    let typo = SecretText::from(format!(
-        "{}{other}{}",
-        &text.expose()[..20],
-        &text.expose()[21..]
-    ));
-    let failure = refused(&dir, Some(&typo));
-    assert!(
-        matches!(failure, Failure::NotACode(CodeError::Checksum)),
-        "{failure}"
-    );
-    assert_eq!(failure.number(), 3);
-    assert!(!failure.to_string().contains(&text.expose()[20..30]));
+fn the_story_names_every_member_and_how_to_verify_people() {
+    let mut status = Status::starting(Timestamp::UNIX_EPOCH);
+    status.peers = vec![
+        peer("home", Verification::Unverified),
+        peer("web-0", Verification::Attested),
+    ];
     assert_eq!(
-        refused(&dir, Some(&SecretText::from("hello".to_owned()))).number(),
-        3
-    );
-    assert!(!dir.0.exists());
-}
-
-#[test]
-fn an_invite_is_said_to_be_one() {
-    let dir = Scratch::new("invite");
-    let failure = refused(&dir, Some(&code(9, 1001, CodeKind::Invite)));
-    assert!(matches!(failure, Failure::Invite), "{failure}");
-}
-
-#[test]
-fn an_expired_code_leaves_no_key() {
-    let dir = Scratch::new("expired");
-    let failure = refused(&dir, Some(&code(9, 1000, CodeKind::Group)));
-    assert_eq!(failure.number(), 4);
-    assert!(
-        failure.to_string().contains("1970-01-01T00:16:40Z"),
-        "{failure}"
-    );
-    assert!(!dir.0.join("identity.key").exists());
-}
-
-#[test]
-fn without_code_and_membership_nothing_can_be_done() {
-    let dir = Scratch::new("none");
-    assert_eq!(refused(&dir, None).number(), 2);
-    assert!(!dir.0.join("identity.key").exists());
-}
-
-#[test]
-fn a_bad_name_is_wrong_usage() {
-    let dir = Scratch::new("name");
-    for name in ["Laptop", "", "a.b", "-a", &"a".repeat(60)] {
-        let failure = prepare(
-            &args(name),
-            Some(&code(9, 1001, CodeKind::Group)),
-            &dir.0,
-            at(1000),
-        )
-        .unwrap_err();
-        assert_eq!(failure.number(), 2, "{name}");
-    }
-}
-
-#[test]
-fn a_machines_name_becomes_a_label() {
-    for (machine, name) in [
-        ("Annas-MacBook.local\n", "annas-macbook"),
-        ("web_01", "web-01"),
-        ("-x-", "x"),
-        ("", ""),
-    ] {
-        assert_eq!(label(machine), name);
-    }
-    assert_eq!(label(&"a".repeat(70)).len(), 59);
-}
-
-#[test]
-fn a_stored_membership_needs_no_code_and_keeps_its_own() {
-    let dir = Scratch::new("stored");
-    store_membership(&dir);
-    for code in [None, Some(code(9, 999, CodeKind::Group))] {
-        let prepared = prepare(&args("laptop"), code.as_ref(), &dir.0, at(1500)).unwrap();
-        assert!(matches!(prepared.source, Source::Stored));
-        assert!(prepared.stored.is_some());
-    }
-}
-
-#[test]
-fn an_ended_membership_takes_a_new_code() {
-    let dir = Scratch::new("ended");
-    store_membership(&dir);
-    let fresh = code(9, 2500, CodeKind::Group);
-    let prepared = prepare(&args("laptop"), Some(&fresh), &dir.0, at(2000)).unwrap();
-    assert!(matches!(prepared.source, Source::Code(..)) && prepared.stored.is_none());
-    drop(prepared);
-    let expired = prepare(&args("laptop"), Some(&fresh), &dir.0, at(2500)).unwrap_err();
-    assert_eq!(expired.number(), 4);
-    let again = prepare(&args("laptop"), None, &dir.0, at(2500)).unwrap();
-    assert!(matches!(again.source, Source::Stored) && again.stored.is_some());
-}
-
-#[test]
-fn a_directory_belongs_to_one_network() {
-    let dir = Scratch::new("other");
-    store_membership(&dir);
-    let failure = refused(&dir, Some(&code(8, 1001, CodeKind::Group)));
-    assert!(matches!(failure, Failure::OtherNetwork { .. }), "{failure}");
-    assert_eq!(failure.number(), 7);
-}
-
-#[test]
-fn a_key_that_others_can_read_is_refused() {
-    let dir = Scratch::new("mode");
-    store_membership(&dir);
-    let key = dir.0.join("identity.key");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let failure = refused(&dir, None);
-    assert_eq!(failure.number(), 7);
-    assert!(failure.to_string().contains("0644"), "{failure}");
-}
-
-#[test]
-fn two_at_once_are_refused() {
-    let dir = Scratch::new("twice");
-    store_membership(&dir);
-    let _first = prepare(&args("laptop"), None, &dir.0, at(1500)).unwrap();
-    assert_eq!(refused(&dir, None).number(), 7);
-}
-
-#[test]
-fn no_debug_output_holds_the_secret() {
-    let dir = Scratch::new("debug");
-    let prepared = prepare(
-        &args("laptop"),
-        Some(&code(9, 1001, CodeKind::Group)),
-        &dir.0,
-        at(1000),
-    )
-    .unwrap();
-    let debug = format!("{prepared:?}");
-    assert!(
-        debug.contains("[redacted]") && !debug.contains("2, 2, 2, 2"),
-        "{debug}"
+        story(&status, &home()),
+        "home  [UNVERIFIED] 12D3home not connected\n\
+         web-0 [UNVERIFIED] 12D3web-0 not connected attested as \n\
+         compare four emoji with their people:\n  \
+         peerup --state-dir /s verify home\n"
     );
 }
 
 #[test]
-fn the_story_names_every_member_unverified() {
-    let mut status = Status::starting(at(0));
-    status.peers.push(peerup_agent::status::Peer {
-        name: "web-0".to_owned(),
-        peer_id: "12D3web".to_owned(),
-        subject: "local/shop/web/web-0".to_owned(),
-        verification: peerup_agent::status::Verification::Attested,
-        path: peerup_protocol::grade::Path::None,
-    });
-    let mut out = Vec::new();
-    tell(&mut out, &status).unwrap();
-    let text = String::from_utf8(out).unwrap();
-    assert!(text.contains("web-0 [UNVERIFIED] 12D3web"), "{text}");
+fn advice_is_bounded() {
+    let mut status = Status::starting(Timestamp::UNIX_EPOCH);
+    status.peers = (0..13)
+        .map(|n| peer(&format!("p{n}"), Verification::Unverified))
+        .collect();
+    let story = story(&status, &home());
+    assert_eq!(story.matches(" verify ").count(), ADVISED);
+    assert!(story.ends_with("  … and 3 more\n"), "{story}");
+}
+
+#[test]
+fn alone_is_said() {
+    let status = Status::starting(Timestamp::UNIX_EPOCH);
+    assert_eq!(story(&status, &home()), "no other members yet\n");
 }

@@ -20,6 +20,8 @@ const MEMBERSHIP: &str = "membership.json";
 const SERVICES: &str = "services.json";
 const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
+/// The directory of the local API's socket.
+pub(crate) const RUN: &str = "run";
 /// Larger files are not ours.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -228,6 +230,13 @@ impl Store {
             for path in [self.dir.join(name), beside(&self.dir.join(name))] {
                 remove_if_there(&path)?;
             }
+        }
+        let run = self.dir.join(RUN);
+        match std::fs::remove_dir_all(&run) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &run)(error));
+            }
+            Ok(()) | Err(_) => (),
         }
         sync(&self.dir)
     }

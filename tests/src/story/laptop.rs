@@ -20,8 +20,8 @@ pub struct Laptop {
 }
 
 impl Laptop {
-    /// Joins with a code, as `peerup join --code-file FILE --name NAME` does; its state is
-    /// in the directory.
+    /// Joins with a code, as `peerup join --foreground --code-file FILE --name NAME` does; its
+    /// state is in the directory.
     pub fn join(directory: &Path, code: &str, name: &str) -> Result<Laptop> {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
@@ -38,8 +38,8 @@ impl Laptop {
     fn start(directory: &Path, arguments: &[&str]) -> Result<Laptop> {
         let shown = arguments.join(" ");
         let state = text(directory)?;
-        println!("$ peerup join {shown} --state-dir {state}");
-        let all = [&["join", "--state-dir", state], arguments].concat();
+        println!("$ peerup join --foreground {shown} --state-dir {state}");
+        let all = [&["join", "--foreground", "--state-dir", state], arguments].concat();
         Ok(Laptop {
             program: Program::detached("peerup", &all, directory.join("log"))?,
             directory: directory.to_owned(),
@@ -58,7 +58,10 @@ impl Laptop {
             if let Some(status) = self.program.ended()? {
                 return Ok(Err(anyhow::anyhow!("it ended with {status}: {output}")));
             }
-            ensure!(output.contains("see `peerup status`"), "it said: {output}");
+            ensure!(
+                output.contains("Ctrl-C leaves the network"),
+                "it said: {output}"
+            );
             Ok(Ok(output))
         })
         .await?

@@ -106,16 +106,22 @@ impl Client {
             Err(error) => return Err(self.absent(place.shown(), error)),
         };
         refuse_foreign(&stream, place.shown())?;
-        let failed = |source| ClientError::Io {
-            path: place.shown().to_owned(),
-            source,
-        };
-        let call = timeout(CALL, exchange(stream, method, path, body));
-        let (status, text) = call
-            .await
-            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
-            .map_err(failed)?;
-        read(status, &text)
+        let call = timeout(CALL, exchange(stream, method, path, body)).await;
+        match call.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok((status, text)) => read(status, &text),
+            Err(error) => Err(self.broken(place.shown(), error)),
+        }
+    }
+
+    /// What a connection that broke means: maybe the peer has just ended.
+    fn broken(&self, path: &Path, source: io::Error) -> ClientError {
+        match is_running(&self.state) {
+            Ok(false) => ClientError::NotRunning(self.state.clone()),
+            Ok(true) | Err(_) => ClientError::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
     }
 
     /// What a missing socket, or one on which nobody listens, means.
@@ -143,7 +149,7 @@ fn refuse_foreign(stream: &UnixStream, path: &Path) -> Result<(), ClientError> {
         path: path.to_owned(),
         source,
     })?;
-    // Root asks the peers of others, but is not told by them what is true.
+    // Root may look after the peers of others.
     if may_call(own, peer.uid()) || own == 0 {
         return Ok(());
     }

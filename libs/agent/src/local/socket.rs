@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::state::{StateError, Store, failed, refuse_mode};
+use crate::state::{RUN, StateError, Store, failed, refuse_mode};
 
-const RUN: &str = "run";
 const SOCKET: &str = "api.sock";
 
 /// The open directory that holds the socket.

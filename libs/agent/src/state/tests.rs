@@ -214,6 +214,8 @@ fn erasing_leaves_nothing_of_the_peer() {
     store.save_services(&"web").unwrap();
     store.save_status(&"joined").unwrap();
     std::fs::write(dir.0.join("identity.new"), [7; 32]).unwrap();
+    std::fs::create_dir(dir.0.join(RUN)).unwrap();
+    std::fs::write(dir.0.join(RUN).join("api.sock"), "").unwrap();
     store.erase().unwrap();
     store.erase().unwrap();
     let left: Vec<_> = std::fs::read_dir(&dir.0)

@@ -1,0 +1,15 @@
+//! The program itself, in the background and in the foreground, against a relay on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "../../../libs/agent/tests/agent/relay.rs"]
+#[allow(
+    dead_code,
+    reason = "the relay of the agent's tests, which use all of it"
+)]
+mod relay;
+
+mod absent;
+mod background;
+mod foreground;
+mod permissions;
+mod seat;
