@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use peerup_node::member::{self, MemberError, Membership, Presented, Standing};
 use peerup_node::pair::{self, Ends, Verdict};
+use peerup_node::path::{self, PathError};
 use peerup_node::probation::Refused;
 use peerup_node::{ConnectionId, Node, PeerId, Protocol, Stream};
 use peerup_operator_client::{CallError, RelayClient};
@@ -79,6 +80,10 @@ impl Inbound {
             Protocol::Pair => self.pair(from, &mut stream).await,
             Protocol::Roster => roster::serve(self, peer, stream).await,
             Protocol::Report => report::serve(self, peer, stream).await,
+            Protocol::Ping => answered(peer, path::answer_pings(&mut stream).await),
+            Protocol::Trace => answered(peer, path::answer_trace(&mut stream).await),
+            // A relay offers neither.
+            Protocol::Verify | Protocol::Service(_) => (),
         }
     }
 
@@ -168,6 +173,12 @@ impl Inbound {
                 self.node.close_connection(connection).await;
             }
         }
+    }
+}
+
+fn answered(peer: PeerId, result: Result<(), PathError>) {
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "not answered");
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use libp2p::{core::ConnectedPoint, multiaddr::Protocol as Part, swarm::ConnectionId};
 use peerup_protocol::{Multiaddr, PeerId};
 
-use crate::{protocol::Protocol, stream::Stream};
+use crate::{protocol::Protocol, stream::Stream, targets};
 
 /// Where a connection comes from or leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,22 @@ pub struct Origin {
 
 impl Origin {
     pub(crate) fn of(endpoint: &ConnectedPoint) -> Self {
-        Self {
-            address: endpoint.get_remote_address().clone(),
-            relayed: endpoint.is_relayed(),
-        }
+        let relayed = endpoint.is_relayed();
+        let address = match endpoint {
+            // Of an inbound circuit the remote address is its PeerId alone.
+            ConnectedPoint::Listener {
+                local_addr,
+                send_back_addr,
+            } if relayed => local_addr.iter().chain(send_back_addr).collect(),
+            _ => endpoint.get_remote_address().clone(),
+        };
+        Self { address, relayed }
+    }
+
+    /// The relay of a circuit.
+    #[must_use]
+    pub fn relay(&self) -> Option<PeerId> {
+        targets::through(&self.address)
     }
 
     /// The remote's IP address; `None` for a circuit.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use libp2p::swarm::ConnectionId;
-use peerup_protocol::{Multiaddr, PeerId};
+use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     counters::Snapshot,
     event::Event,
     probation::{Pool, Refused},
-    protocol::Protocol,
+    protocol::{Protocol, TooManyServices},
     stream::Stream,
     streams::Target,
     targets,
@@ -206,6 +206,17 @@ impl Node {
         })
         .await
         .unwrap_or(Err(OpenError::Closed))
+    }
+
+    /// Exposes these services to admitted peers and no others, on connections that are there too.
+    ///
+    /// # Errors
+    /// When their names are too long for one message; then those from before stay exposed.
+    pub async fn expose(&self, services: Vec<ServiceName>) -> Result<(), TooManyServices> {
+        // A node that has been shut down exposes nothing.
+        self.ask(|reply| Command::Expose { services, reply })
+            .await
+            .unwrap_or(Ok(()))
     }
 
     /// Admits the peer: connections that are established from now on carry everything.

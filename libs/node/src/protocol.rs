@@ -1,12 +1,23 @@
 //! The stream protocols and who is offered which.
+//!
+//! A service has a name of its own on the wire (`/peerup/<ns>/svc/<service>/1.0.0`).
+//! Negotiation of libp2p compares whole names, so a listener cannot take any
+//! service and refuse afterwards: it offers exactly those it exposes, and to the
+//! dialer [`crate::OpenError::Unsupported`] means that there is no such service.
 
-use libp2p::StreamProtocol;
-use peerup_protocol::names::ProtocolNames;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use libp2p::{StreamProtocol, swarm::InvalidProtocol};
+use peerup_protocol::{names::ProtocolNames, service::ServiceName};
 
 use crate::config::Role;
 
+/// Bytes of the names of all exposed services: an admitted peer's identify message, which lists
+/// them, has 4096.
+const MAX_SERVICE_NAMES: usize = 2048;
+
 /// A stream protocol of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// Exchange of records; also on gated connections.
     Member,
@@ -16,82 +27,183 @@ pub enum Protocol {
     Roster,
     /// Reports of outside peers, served by relays.
     Report,
+    /// Comparison by emoji, served by peers.
+    Verify,
+    /// Round trip time, served by all.
+    Ping,
+    /// How the other side sees the connection, served by all.
+    Trace,
+    /// Bytes of a service, served by peers that expose it.
+    Service(ServiceName),
 }
 
 impl Protocol {
     /// Whether a connection to a peer that is not admitted may carry it.
     #[must_use]
-    pub fn before_admission(self) -> bool {
+    pub fn before_admission(&self) -> bool {
         match self {
             Self::Member | Self::Pair => true,
-            Self::Roster | Self::Report => false,
+            Self::Roster
+            | Self::Report
+            | Self::Verify
+            | Self::Ping
+            | Self::Trace
+            | Self::Service(_) => false,
         }
     }
 }
 
-/// A protocol with its name on the wire.
-pub(crate) type Named = (Protocol, StreamProtocol);
+/// A protocol with its name on the wire; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Named(Arc<(Protocol, StreamProtocol)>);
+
+impl Named {
+    fn new(protocol: Protocol, name: String) -> Result<Self, InvalidProtocol> {
+        let name = StreamProtocol::try_from_owned(name)?;
+        Ok(Self(Arc::new((protocol, name))))
+    }
+
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.0.0
+    }
+
+    pub(crate) fn name(&self) -> &StreamProtocol {
+        &self.0.1
+    }
+}
+
+/// The names of the exposed services are too long for one message, or one of them is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the names of all exposed services together have over {MAX_SERVICE_NAMES} bytes; expose fewer or give them shorter names"
+)]
+pub struct TooManyServices;
+
+/// The services that are exposed at present; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Services(Arc<RwLock<Arc<[Named]>>>);
+
+impl Services {
+    fn get(&self) -> Arc<[Named]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, services: Arc<[Named]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = services;
+    }
+}
+
+/// What is offered on one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    fixed: Arc<[Named]>,
+    /// Not on gated connections.
+    services: Option<Services>,
+}
+
+impl Offered {
+    /// The names of this moment.
+    pub(crate) fn now(&self) -> Vec<Named> {
+        let services = self.services.as_ref().map(Services::get);
+        let services = services.iter().flat_map(|services| services.iter());
+        self.fixed.iter().chain(services).cloned().collect()
+    }
+}
 
 /// Names of one network, and what this node offers to others.
 #[derive(Debug, Clone)]
 pub(crate) struct Offers {
-    names: Vec<Named>,
-    /// Offered to everyone.
-    pub(crate) gated: Vec<Named>,
-    /// Offered to admitted peers.
-    pub(crate) full: Vec<Named>,
+    names: ProtocolNames,
+    gated: Arc<[Named]>,
+    full: Arc<[Named]>,
+    services: Services,
 }
 
 impl Offers {
     /// Fails when a name is not a valid protocol name, which `ProtocolNames` rules out.
-    pub(crate) fn new(
-        names: &ProtocolNames,
-        role: &Role,
-    ) -> Result<Self, libp2p::swarm::InvalidProtocol> {
-        let names = vec![
-            (
-                Protocol::Member,
-                StreamProtocol::try_from_owned(names.member())?,
-            ),
-            (
-                Protocol::Pair,
-                StreamProtocol::try_from_owned(names.pair())?,
-            ),
-            (
-                Protocol::Roster,
-                StreamProtocol::try_from_owned(names.roster())?,
-            ),
-            (
-                Protocol::Report,
-                StreamProtocol::try_from_owned(names.report())?,
-            ),
-        ];
-        let full: Vec<Named> = names
-            .iter()
-            .filter(|(protocol, _)| serves(role, *protocol))
-            .cloned()
-            .collect();
+    pub(crate) fn new(names: &ProtocolNames, role: &Role) -> Result<Self, InvalidProtocol> {
+        let served = FIXED.into_iter().filter(|protocol| serves(role, protocol));
+        let full: Vec<Named> = served
+            .map(|protocol| Named::new(protocol.clone(), text(names, &protocol)))
+            .collect::<Result<_, _>>()?;
         let gated = full
             .iter()
-            .filter(|(protocol, _)| protocol.before_admission())
+            .filter(|named| named.protocol().before_admission())
             .cloned()
             .collect();
-        Ok(Self { names, gated, full })
+        Ok(Self {
+            names: names.clone(),
+            gated,
+            full: full.into(),
+            services: Services::default(),
+        })
+    }
+
+    /// What a connection carries whose remote is admitted or not.
+    pub(crate) fn on(&self, admitted: bool) -> Offered {
+        match admitted {
+            true => Offered {
+                fixed: Arc::clone(&self.full),
+                services: Some(self.services.clone()),
+            },
+            false => Offered {
+                fixed: Arc::clone(&self.gated),
+                services: None,
+            },
+        }
+    }
+
+    /// Exposes these services and no others, on connections that are there too.
+    pub(crate) fn expose(&self, services: Vec<ServiceName>) -> Result<(), TooManyServices> {
+        let named: Vec<Named> = services
+            .into_iter()
+            .map(|service| {
+                let name = self.names.svc(&service);
+                Named::new(Protocol::Service(service), name).map_err(|_| TooManyServices)
+            })
+            .collect::<Result<_, _>>()?;
+        let bytes: usize = named.iter().map(|named| named.name().as_ref().len()).sum();
+        if bytes > MAX_SERVICE_NAMES {
+            return Err(TooManyServices);
+        }
+        self.services.set(named.into());
+        Ok(())
     }
 
     /// The protocol's name on the wire.
-    pub(crate) fn name(&self, protocol: Protocol) -> Option<StreamProtocol> {
-        self.names
-            .iter()
-            .find(|(p, _)| *p == protocol)
-            .map(|(_, name)| name.clone())
+    pub(crate) fn name(&self, protocol: &Protocol) -> Option<StreamProtocol> {
+        StreamProtocol::try_from_owned(text(&self.names, protocol)).ok()
     }
 }
 
-fn serves(role: &Role, protocol: Protocol) -> bool {
-    match (protocol, role) {
-        (Protocol::Member, Role::Peer | Role::Relay(_))
-        | (Protocol::Pair | Protocol::Roster | Protocol::Report, Role::Relay(_)) => true,
-        (Protocol::Pair | Protocol::Roster | Protocol::Report, Role::Peer) => false,
+/// Those that every node has or has not by its role.
+const FIXED: [Protocol; 7] = [
+    Protocol::Member,
+    Protocol::Pair,
+    Protocol::Roster,
+    Protocol::Report,
+    Protocol::Verify,
+    Protocol::Ping,
+    Protocol::Trace,
+];
+
+fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
+    match protocol {
+        Protocol::Member => names.member(),
+        Protocol::Pair => names.pair(),
+        Protocol::Roster => names.roster(),
+        Protocol::Report => names.report(),
+        Protocol::Verify => names.verify(),
+        Protocol::Ping => names.ping(),
+        Protocol::Trace => names.trace(),
+        Protocol::Service(service) => names.svc(service),
+    }
+}
+
+fn serves(role: &Role, protocol: &Protocol) -> bool {
+    match protocol {
+        Protocol::Member | Protocol::Ping | Protocol::Trace => true,
+        Protocol::Pair | Protocol::Roster | Protocol::Report => matches!(role, Role::Relay(_)),
+        Protocol::Verify | Protocol::Service(_) => matches!(role, Role::Peer),
     }
 }

@@ -13,13 +13,26 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite};
+use libp2p::swarm::ConnectionId;
+use peerup_protocol::PeerId;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A bidirectional stream of bytes to another node. Dropped without
-/// `close`, it is reset.
+use crate::event::Origin;
+
+/// The connection that carries a stream.
+#[derive(Debug)]
+pub(crate) struct Via {
+    pub(crate) peer: PeerId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) origin: Origin,
+}
+
+/// A bidirectional stream of bytes to another node. `close` ends the direction away from here; the
+/// other one stays open until the remote closes it too. Dropped without `close`, it is reset.
 #[derive(Debug)]
 pub struct Stream {
     inner: libp2p::Stream,
+    via: Arc<Via>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _slot: Option<Slot>,
 }
@@ -29,14 +42,34 @@ impl Stream {
     /// connection that this side closes, so they would wait for ever.
     pub(crate) fn new(
         inner: libp2p::Stream,
+        via: &Arc<Via>,
         ended: &CancellationToken,
         slot: Option<Slot>,
     ) -> Self {
         Self {
             inner,
+            via: Arc::clone(via),
             ended: Box::pin(ended.clone().cancelled_owned()),
             _slot: slot,
         }
+    }
+
+    /// The remote.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.via.peer
+    }
+
+    /// The connection that carries it, to its end.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionId {
+        self.via.connection
+    }
+
+    /// Where that connection leads.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.via.origin
     }
 
     /// What the inner stream says; when it says nothing and the connection has ended, an error.

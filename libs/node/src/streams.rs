@@ -26,7 +26,7 @@ use libp2p::{
         THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
-use peerup_protocol::{Multiaddr, PeerId};
+use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
@@ -36,9 +36,8 @@ use crate::{
     event::{Event, Origin},
     members::Members,
     node::OpenError,
-    protocol::{Offers, Protocol},
-    stream::{Slots, Stream},
-    targets,
+    protocol::{Offers, Protocol, TooManyServices},
+    stream::{Slots, Stream, Via},
 };
 
 /// Inbound streams that wait for the reader on one connection.
@@ -104,7 +103,7 @@ impl Streams {
     }
 
     /// Opens a stream; the answer goes to `reply`.
-    pub(crate) fn open(&mut self, target: Target, protocol: Protocol, reply: OpenReply) {
+    pub(crate) fn open(&mut self, target: Target, protocol: &Protocol, reply: OpenReply) {
         let Some(name) = self.offers.name(protocol) else {
             return;
         };
@@ -120,6 +119,11 @@ impl Streams {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// Exposes these services and no others.
+    pub(crate) fn expose(&self, services: Vec<ServiceName>) -> Result<(), TooManyServices> {
+        self.offers.expose(services)
     }
 
     /// All established connections.
@@ -142,7 +146,7 @@ impl Streams {
     }
 
     /// The connection that `protocol` should use: direct before relayed, newest first.
-    fn choose(&self, target: Target, protocol: Protocol) -> Option<&Link> {
+    fn choose(&self, target: Target, protocol: &Protocol) -> Option<&Link> {
         match target {
             Target::Connection(id) => self.links().find(|link| link.id == id),
             Target::Peer(peer) => best(
@@ -167,16 +171,12 @@ impl Streams {
             .or_insert_with(|| Slots::new(MAX_PER_PEER))
             .clone();
         StreamHandler::new(
-            handler::Here {
+            Via {
                 peer,
                 connection: id,
                 origin: Origin::of(endpoint),
             },
-            if full {
-                self.offers.full.clone()
-            } else {
-                self.offers.gated.clone()
-            },
+            self.offers.on(full),
             PollSender::new(self.events.clone()),
             slots,
             Arc::clone(&self.counters),
@@ -196,14 +196,6 @@ impl Streams {
             self.slots.remove(&peer);
         }
     }
-}
-
-/// The relay of a circuit, whichever side dialled.
-fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerId> {
-    targets::through(match endpoint {
-        ConnectedPoint::Dialer { address, .. } => address,
-        ConnectedPoint::Listener { local_addr, .. } => local_addr,
-    })
 }
 
 /// The newest direct one, else the newest; `links` are oldest first.
@@ -253,11 +245,12 @@ impl NetworkBehaviour for Streams {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
                 let full = self.fresh.remove(&event.connection_id).unwrap_or(false);
+                let origin = Origin::of(event.endpoint);
                 self.links.entry(event.peer_id).or_default().push(Link {
                     id: event.connection_id,
                     peer: event.peer_id,
-                    origin: Origin::of(event.endpoint),
-                    relay: relay_of(event.endpoint),
+                    relay: origin.relay(),
+                    origin,
                     full,
                 });
             }

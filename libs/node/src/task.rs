@@ -20,7 +20,7 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use peerup_protocol::{Multiaddr, PeerId};
+use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -35,7 +35,7 @@ use crate::{
     members::Members,
     node::{DhtError, DialError, NodeError, ReserveError},
     probation::{Pool, Refused},
-    protocol::Protocol,
+    protocol::{Protocol, TooManyServices},
     streams::{Link, OpenReply, Target},
     targets,
 };
@@ -59,6 +59,10 @@ pub(crate) enum Command {
         target: Target,
         protocol: Protocol,
         reply: OpenReply,
+    },
+    Expose {
+        services: Vec<ServiceName>,
+        reply: Reply<Result<(), TooManyServices>>,
     },
     Tell {
         what: Tell,
@@ -203,7 +207,10 @@ impl Task {
                 target,
                 protocol,
                 reply,
-            } => self.behaviour().streams.open(target, protocol, reply),
+            } => self.behaviour().streams.open(target, &protocol, reply),
+            Command::Expose { services, reply } => {
+                answer(reply, self.behaviour().streams.expose(services));
+            }
             Command::Tell { what, reply } => {
                 self.tell(what);
                 answer(reply, ());

@@ -9,6 +9,7 @@ use futures::AsyncWriteExt;
 use peerup_node::io::{read_frame, read_frame_within, write_frame};
 use peerup_node::member::{self, KnownList, Presented};
 use peerup_node::pair::{self, Desk, Ends, Lookup, Verdict};
+use peerup_node::path;
 use peerup_node::{
     Config, Event, Node, PeerId, ProbationLimits, Protocol, RelayLimits, Role, Stream,
 };
@@ -373,6 +374,9 @@ async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Eve
                 }
                 Protocol::Roster => roster(&network, peer, stream).await,
                 Protocol::Report => report(&network, peer, stream).await,
+                Protocol::Ping => path::answer_pings(&mut stream).await.unwrap(),
+                Protocol::Trace => path::answer_trace(&mut stream).await.unwrap(),
+                Protocol::Verify | Protocol::Service(_) => panic!("a relay offers neither"),
             }
         });
     }

@@ -18,23 +18,21 @@ use libp2p::{
     StreamProtocol,
     core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo},
     swarm::{
-        ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError,
-        SubstreamProtocol,
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
         handler::{
             ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
         },
     },
 };
-use peerup_protocol::PeerId;
 use tokio_util::sync::{CancellationToken, PollSender};
 
 use super::{MAX_REQUESTED, MAX_WAITING, OpenReply};
 use crate::{
     counters::{Counters, Denial},
-    event::{Event, Origin},
+    event::Event,
     node::OpenError,
-    protocol::{Named, Protocol},
-    stream::{Slots, Stream},
+    protocol::{Named, Offered, Protocol},
+    stream::{Slots, Stream, Via},
 };
 
 /// Outbound streams negotiated at once: below the number at which a remote resets (128).
@@ -49,16 +47,9 @@ pub(crate) struct Open {
     pub(super) reply: OpenReply,
 }
 
-/// Which connection this is.
-pub(super) struct Here {
-    pub(super) peer: PeerId,
-    pub(super) connection: ConnectionId,
-    pub(super) origin: Origin,
-}
-
 pub(crate) struct StreamHandler {
-    here: Here,
-    offer: Vec<Named>,
+    here: Arc<Via>,
+    offered: Offered,
     events: PollSender<Event>,
     slots: Slots,
     counters: Arc<Counters>,
@@ -71,15 +62,15 @@ pub(crate) struct StreamHandler {
 
 impl StreamHandler {
     pub(super) fn new(
-        here: Here,
-        offer: Vec<Named>,
+        here: Via,
+        offered: Offered,
         events: PollSender<Event>,
         slots: Slots,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            here,
-            offer,
+            here: Arc::new(here),
+            offered,
             events,
             slots,
             counters,
@@ -93,8 +84,8 @@ impl StreamHandler {
     fn on_inbound(&mut self, protocol: Protocol, stream: libp2p::Stream) {
         match self.slots.take() {
             Some(slot) if self.waiting.len() < MAX_WAITING => {
-                self.waiting
-                    .push_back((protocol, Stream::new(stream, &self.ended, Some(slot))));
+                let stream = Stream::new(stream, &self.here, &self.ended, Some(slot));
+                self.waiting.push_back((protocol, stream));
             }
             Some(_) | None => self.counters.deny(Denial::Stream),
         }
@@ -136,7 +127,7 @@ impl ConnectionHandler for StreamHandler {
     type OutboundOpenInfo = OpenReply;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
-        SubstreamProtocol::new(Offer(self.offer.clone()), ()).with_timeout(NEGOTIATION_TIMEOUT)
+        SubstreamProtocol::new(Offer(self.offered.clone()), ()).with_timeout(NEGOTIATION_TIMEOUT)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -186,7 +177,7 @@ impl ConnectionHandler for StreamHandler {
                 info: reply,
             }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);
-                let _ = reply.send(Ok(Stream::new(stream, &self.ended, None)));
+                let _ = reply.send(Ok(Stream::new(stream, &self.here, &self.ended, None)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
                 self.negotiating = self.negotiating.saturating_sub(1);
@@ -204,29 +195,20 @@ impl ConnectionHandler for StreamHandler {
 
 /// Takes any of the offered protocols and says which.
 #[derive(Debug, Clone)]
-pub(crate) struct Offer(Vec<Named>);
+pub(crate) struct Offer(Offered);
 
-/// A name on the wire that remembers its protocol.
-#[derive(Debug, Clone)]
-pub(crate) struct Name(Named);
-
-impl AsRef<str> for Name {
+impl AsRef<str> for Named {
     fn as_ref(&self) -> &str {
-        self.0.1.as_ref()
+        self.name().as_ref()
     }
 }
 
 impl UpgradeInfo for Offer {
-    type Info = Name;
-    type InfoIter = std::vec::IntoIter<Name>;
+    type Info = Named;
+    type InfoIter = std::vec::IntoIter<Named>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        self.0
-            .iter()
-            .cloned()
-            .map(Name)
-            .collect::<Vec<_>>()
-            .into_iter()
+        self.0.now().into_iter()
     }
 }
 
@@ -235,7 +217,7 @@ impl InboundUpgrade<libp2p::Stream> for Offer {
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_inbound(self, stream: libp2p::Stream, name: Name) -> Self::Future {
-        ready(Ok((name.0.0, stream)))
+    fn upgrade_inbound(self, stream: libp2p::Stream, named: Named) -> Self::Future {
+        ready(Ok((named.protocol().clone(), stream)))
     }
 }
