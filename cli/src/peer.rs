@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use peerup_agent::local::{self, Server};
-use peerup_agent::{Agent, Board, Config, Metrics, Status, Store, listen_on};
+use peerup_agent::{Agent, Board, Config, Metrics, ServiceLimits, Status, Store, listen_on};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,6 +53,7 @@ impl Running {
             board: board.clone(),
             metrics,
             store: Arc::clone(&store),
+            limits: ServiceLimits::default(),
         });
         let peer = local::Peer {
             board: board.clone(),

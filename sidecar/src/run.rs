@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use peerup_agent::membership::{Membership, Stored};
 use peerup_agent::{
-    Access, Agent, Backoff, Board, Config, Metrics, Source, StateError, Status, Store, fresh_seed,
-    listen_on, own_id,
+    Access, Agent, Backoff, Board, Config, Metrics, ServiceLimits, Source, StateError, Status,
+    Store, fresh_seed, listen_on, own_id,
 };
 use peerup_operator_client::OperatorClient;
 use peerup_protocol::UnixTime;
@@ -78,6 +78,7 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         board,
         metrics,
         store: Arc::new(store),
+        limits: ServiceLimits::default(),
     });
     stop.cancelled().await;
     agent.shutdown().await;

@@ -15,6 +15,7 @@ fn peer(name: &str, verification: Verification) -> Peer {
         peer_id: format!("12D3{name}"),
         subject: String::new(),
         verification,
+        badge: peerup_agent::status::Badge::Unverified,
         path: Path::None,
     }
 }

@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::enrol;
+use crate::handle::Handle;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::services::ServiceLimits;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::state::Store;
 use crate::status::{Board, Phase};
-use crate::{contacts, guard, link, measure, own_id};
+use crate::{contacts, guard, inbound, link, measure, own_id};
 
 /// What an agent is started with.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where the membership is kept.
     pub store: Arc<Store>,
+    /// How much is carried for services.
+    pub limits: ServiceLimits,
 }
 
 /// Where a membership comes from.
@@ -81,7 +86,7 @@ pub enum AgentError {
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
-    board: Board,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     ended: watch::Receiver<Option<AgentError>>,
     task: JoinHandle<()>,
@@ -91,11 +96,17 @@ impl Agent {
     /// Starts an agent on the current tokio runtime.
     #[must_use]
     pub fn start(config: Config) -> Self {
-        let board = config.board.clone();
         let stop = CancellationToken::new();
         let (told, ended) = watch::channel(None);
+        let shared = Arc::new(Shared::new(
+            SigningKey::from_bytes(config.seed.expose()),
+            config.board.clone(),
+            config.metrics.clone(),
+            Arc::clone(&config.store),
+            config.limits,
+        ));
         let life = Life {
-            key: SigningKey::from_bytes(config.seed.expose()),
+            shared: Arc::clone(&shared),
             settings: watch::Sender::new(measure::default_settings(&config.source)),
             config,
             stop: stop.clone(),
@@ -106,11 +117,17 @@ impl Agent {
             }
         });
         Self {
-            board,
+            shared,
             stop,
             ended,
             task,
         }
+    }
+
+    /// What asks this agent for something while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
     }
 
     /// Waits until a relay has accepted the membership for the first time.
@@ -118,7 +135,7 @@ impl Agent {
     /// # Errors
     /// When the agent ends before.
     pub async fn joined(&self) -> Result<(), AgentError> {
-        let mut board = self.board.watch();
+        let mut board = self.shared.board.watch();
         tokio::select! {
             _ = board.wait_for(|status| status.joined_time.is_some()) => Ok(()),
             error = self.ended() => Err(error),
@@ -138,9 +155,10 @@ impl Agent {
         }
     }
 
-    /// Closes all connections and stops.
+    /// Closes all connections and ports and stops.
     pub async fn shutdown(self) {
         self.stop.cancel();
+        self.shared.services.shutdown().await;
         if let Err(error) = self.task.await {
             tracing::error!(%error, "agent task failed");
         }
@@ -170,7 +188,7 @@ impl Way {
 }
 
 struct Life {
-    key: SigningKey,
+    shared: Arc<Shared>,
     settings: watch::Sender<Settings>,
     config: Config,
     stop: CancellationToken,
@@ -228,7 +246,7 @@ impl Life {
                 self.config
                     .board
                     .update(|status| status.phase = Phase::Attesting);
-                let attested = enrol::attest(operator, &self.key, &self.config.board).await;
+                let attested = enrol::attest(operator, &self.shared.key, &self.config.board).await;
                 self.settings.send_replace(attested.settings);
                 Ok(Way::Pair(Box::new(attested.code), attested.name))
             }
@@ -276,7 +294,7 @@ impl Life {
                     .update(|status| status.phase = Phase::Pairing);
                 let patience = self.config.patience;
                 let paired = tokio::select! {
-                    paired = enrol::pair(&node, &self.key, &code, &name, patience) => paired,
+                    paired = enrol::pair(&node, &self.shared.key, &code, &name, patience) => paired,
                     never = ignore(&mut events) => match never {},
                 };
                 match paired {
@@ -289,16 +307,15 @@ impl Life {
         let config = &self.config;
         let session = Arc::new(Session::new(
             node,
-            self.key.clone(),
-            config.board.clone(),
-            config.metrics.clone(),
-            Arc::clone(&config.store),
+            Arc::clone(&self.shared),
             matches!(config.source, Source::Attested(_)),
             membership,
         ));
         session.save().await;
+        let _present = self.shared.enter(&session);
+        self.shared.services.begin(&self.shared).await;
         let end = tokio::select! {
-            () = session.events(events) => End::Failed(AgentError::Node("the network stack ended".to_owned())),
+            () = inbound::run(&session, events) => End::Failed(AgentError::Node("the network stack ended".to_owned())),
             () = guard::run(&session) => End::Lapsed,
             () = enrol::replaced(&session, &config.source) => End::Lapsed,
             never = session.keep_saved() => match never {},

@@ -6,22 +6,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use multiaddr::Protocol;
-use peerup_node::{Multiaddr, PeerId, member};
+use peerup_node::PeerId;
 use peerup_protocol::record::MemberRecord;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::address;
-use crate::membership::RelayAt;
+use crate::reach;
 use crate::session::Session;
 
 /// Peers that one peer keeps contact with of its own accord.
 const MAX_CONTACTS: usize = 8;
 /// Dials at once.
 const MAX_DIALS: usize = 4;
-/// Longest time for one contact.
-const DIAL: Duration = Duration::from_secs(20);
 /// First and longest pause after a failure: a laptop may be away for days.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Least pause between two rounds.
@@ -64,7 +60,7 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
                 peer,
                 Attempt {
                     failures,
-                    next: now + DIAL + PAUSES.0,
+                    next: now + reach::CONNECT + PAUSES.0,
                 },
             );
             let session = Arc::clone(session);
@@ -111,58 +107,10 @@ fn choose(members: Vec<MemberRecord>, me: &PeerId) -> Vec<PeerId> {
 }
 
 async fn contact(session: &Session, peer: PeerId) -> bool {
-    match tokio::time::timeout(DIAL, dial(session, peer)).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "peer is not reached");
-            false
-        }
-        Err(_) => {
-            tracing::debug!(%peer, "peer is not reached in time");
-            false
-        }
-    }
-}
-
-async fn dial(session: &Session, peer: PeerId) -> Result<(), member::ConnectError> {
-    let relays = session.membership().relays_of(&peer);
-    let connected = session
-        .node
-        .snapshot()
-        .await
-        .map(|snapshot| snapshot.members)
-        .unwrap_or_default();
-    let mut addresses = Vec::new();
-    for relay in relays {
-        let ready = connected.iter().any(|(member, _)| *member == relay.peer)
-            || meet(session, &relay).await;
-        if ready {
-            addresses.extend(circuits(&relay, session.is_pod()));
-        }
-    }
-    member::connect(&session.node, session, peer, addresses).await?;
-    session.shaken();
-    Ok(())
-}
-
-/// A relay that is the other peer's and not this one's.
-async fn meet(session: &Session, relay: &RelayAt) -> bool {
-    let addresses = address::dialable(&relay.addresses, session.is_pod());
-    let met = member::connect(&session.node, session, relay.peer, addresses).await;
-    met.inspect_err(|error| tracing::debug!(relay = relay.ordinal, %error, "relay is not reached"))
+    let reached = reach::connect(session, peer).await;
+    reached
+        .inspect_err(|error| tracing::debug!(%peer, %error, "peer is not reached"))
         .is_ok()
-}
-
-/// Ways to a peer through the relay.
-fn circuits(relay: &RelayAt, pod: bool) -> Vec<Multiaddr> {
-    let addresses = address::dialable(&relay.addresses, pod).into_iter();
-    addresses
-        .map(|address| {
-            address
-                .with(Protocol::P2p(relay.peer))
-                .with(Protocol::P2pCircuit)
-        })
-        .collect()
 }
 
 #[cfg(test)]

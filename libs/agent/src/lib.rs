@@ -2,14 +2,21 @@
 //! member, keeps reservations at its relays, knows the other members, measures how it can be reached and reports.
 //!
 //! ```text
-//! Agent ── one cycle ──▶ enrol (attest, pair) ──▶ session ─┬─ events   inbound member exchanges
+//! Agent ── one cycle ──▶ enrol (attest, pair) ──▶ session ─┬─ inbound  what others open: exchanges, pings, services
 //!                          ▲                               ├─ links    one a relay: connect, reserve, roster
 //!                          └── attested and lapsed ────────├─ contacts member exchanges with other peers
 //!                                                          ├─ guard    expiry, revocation, renewal
 //!                                                          └─ measure  prober's sockets, reports
 //! ```
-//! What all of them know is in [`session`]'s shared state; what others may see is on the [`Board`], and what the
-//! owner may ask in [`local`].
+//! What all of them know is in [`session`]'s shared state; what others may see is on the [`Board`]. What outlives a
+//! membership (services, comparisons) is in [`shared`], and others ask for it by the [`Handle`], other processes of
+//! the owner through [`local`]:
+//!
+//! ```text
+//! Handle ─┬─ ping, trace ──────▶ reach ──▶ node
+//!         ├─ verify ─▶ verify ─▶ reach
+//!         └─ expose, forward ──▶ services ─▶ reach
+//! ```
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")
@@ -22,23 +29,35 @@ mod clock;
 mod contacts;
 mod enrol;
 mod guard;
+mod handle;
+mod inbound;
 mod link;
 mod listen;
 pub mod local;
 mod measure;
 pub mod membership;
 mod metrics;
+mod reach;
 mod roster;
+mod services;
 mod session;
+mod shared;
 mod state;
 pub mod status;
+mod verify;
 
 pub use agent::{Agent, AgentError, Config, Source};
 pub use backoff::Backoff;
+pub use handle::{Handle, Hop, PeerError, Pong};
 pub use listen::listen_on;
 pub use metrics::{METRICS_TYPE, Metrics, MetricsError, ProbeResult};
+pub use peerup_node::path::PathError;
+pub use peerup_pairing::sas::{Emoji, Fingerprint};
+pub use reach::ReachError;
+pub use services::{Exposed, Forwarded, ServiceLimits, ServiceList, ServicesError};
 pub use state::{Access, StateError, Store, is_running, read_status};
 pub use status::{Board, Status};
+pub use verify::{Comparison, ExchangeError, Outcome, VerifyError};
 
 use peerup_protocol::secret::Secret;
 use peerup_protocol::{PeerId, SigningKey, id};

@@ -206,6 +206,12 @@ impl Membership {
         }
     }
 
+    /// The newest network document.
+    #[must_use]
+    pub fn document(&self) -> Option<&NetworkDocument> {
+        self.document.as_ref().map(|known| &known.content)
+    }
+
     /// What orders the newest network document.
     #[must_use]
     pub fn document_version(&self) -> Option<(u64, UnixTime)> {

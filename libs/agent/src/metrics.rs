@@ -4,7 +4,9 @@
 
 use jiff::Timestamp;
 use peerup_protocol::grade::{Grade, IpVersion};
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
 
 use crate::status::{Status, Verification};
 
@@ -53,6 +55,8 @@ pub struct Metrics {
     join_duration: GaugeVec,
     probes: IntCounterVec,
     last_probe: GaugeVec,
+    service_connections: IntCounterVec,
+    service_bytes: IntCounterVec,
 }
 
 impl Metrics {
@@ -78,6 +82,8 @@ impl Metrics {
             join_duration: new.gauges("join_duration_seconds", &[])?,
             probes: new.probes()?,
             last_probe: new.gauges("last_probe_timestamp_seconds", &[])?,
+            service_connections: new.counters("service_connections", &["service", "result"])?,
+            service_bytes: new.counters("service_bytes_total", &["service", "direction"])?,
             registry: new.registry,
         })
     }
@@ -85,6 +91,19 @@ impl Metrics {
     /// Counts one measurement.
     pub fn probed(&self, result: ProbeResult) {
         self.probes.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Counts one connection to a service, by how it began.
+    pub(crate) fn service_connection(&self, service: &str, result: &str) {
+        self.service_connections
+            .with_label_values(&[service, result])
+            .inc();
+    }
+
+    /// What counts a service's bytes: sent to other peers, received from them.
+    pub(crate) fn service_bytes(&self, service: &str) -> [IntCounter; 2] {
+        ["sent", "received"]
+            .map(|direction| self.service_bytes.with_label_values(&[service, direction]))
     }
 
     /// The text format that Prometheus reads, for the present `status`.
@@ -155,7 +174,7 @@ impl Metrics {
 }
 
 /// What each metric says.
-const HELP: [(&str, &str); 13] = [
+const HELP: [(&str, &str); 15] = [
     (
         "reachability_grade",
         "1 for the present grade, 0 for the others",
@@ -199,6 +218,14 @@ const HELP: [(&str, &str); 13] = [
         "last_probe_timestamp_seconds",
         "When reachability was last measured",
     ),
+    (
+        "service_connections",
+        "Connections to services, exposed here or forwarded from here, by how they began",
+    ),
+    (
+        "service_bytes_total",
+        "Bytes of services, sent to other peers and received from them",
+    ),
 ];
 
 /// Makes metrics that are in the registry.
@@ -226,12 +253,17 @@ impl Registered {
         Ok(gauges)
     }
 
+    fn counters(&self, name: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Self::options(name)?, labels)?;
+        self.registry.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
     fn probes(&self) -> Result<IntCounterVec, prometheus::Error> {
-        let probes = IntCounterVec::new(Self::options("probe_total")?, &["result"])?;
+        let probes = self.counters("probe_total", &["result"])?;
         for result in ProbeResult::ALL {
             probes.with_label_values(&[result.label()]);
         }
-        self.registry.register(Box::new(probes.clone()))?;
         Ok(probes)
     }
 }
@@ -335,6 +367,8 @@ mod tests {
         (status.last_handshake_time, status.last_probe_time) =
             (Some(Timestamp::UNIX_EPOCH), Some(Timestamp::UNIX_EPOCH));
         status.join_duration_seconds = Some(0.5);
+        metrics.service_connection("http", "accepted");
+        metrics.service_bytes("http");
         let text = metrics.text(&status).unwrap();
         for (name, help) in HELP {
             assert!(

@@ -6,24 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peerup_node::member::{self, KnownList, Presented};
-use peerup_node::{ConnectionId, Event, Node, Origin, Protocol, Snapshot, Stream};
+use peerup_node::{ConnectionId, Node, Origin, Snapshot};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::{PeerId, SigningKey};
 use peerup_reachability::{Link, Transport};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use crate::clock::{now, timestamp};
 use crate::membership::{Membership, Standing, Stored};
 use crate::metrics::Metrics;
+use crate::reach::Turns;
 use crate::roster::Roster;
+use crate::shared::Shared;
 use crate::state::Store;
-use crate::status::{self, Board, Phase, Verification};
+use crate::status::{self, Badge, Board, Phase, Verification};
 
-/// Inbound member exchanges at once; more are reset.
-const MAX_INBOUND: usize = 64;
 /// Pause between two looks at the connections.
 const SHOW: Duration = Duration::from_millis(200);
 
@@ -34,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) key: SigningKey,
     pub(crate) board: Board,
     pub(crate) metrics: Metrics,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) turns: Turns,
     store: Arc<Store>,
     pod: bool,
     membership: Mutex<Membership>,
@@ -48,21 +49,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(
-        node: Node,
-        key: SigningKey,
-        board: Board,
-        metrics: Metrics,
-        store: Arc<Store>,
-        pod: bool,
-        membership: Membership,
-    ) -> Self {
+    pub(crate) fn new(node: Node, shared: Arc<Shared>, pod: bool, membership: Membership) -> Self {
         let session = Self {
             node,
-            key,
-            board,
-            metrics,
-            store,
+            key: shared.key.clone(),
+            board: shared.board.clone(),
+            metrics: shared.metrics.clone(),
+            store: Arc::clone(&shared.store),
+            shared,
+            turns: Turns::default(),
             pod,
             membership: Mutex::new(membership),
             roster: Mutex::default(),
@@ -273,6 +268,10 @@ impl Session {
             .filter(|(peer, _)| !relays.contains(peer))
             .collect();
         let direct = others.iter().filter(|(_, direct)| *direct).count();
+        let peers: Vec<_> = members
+            .iter()
+            .map(|record| peer_status(record, self.badge(&record.peer), snapshot))
+            .collect();
         self.board.update(|status| {
             for relay in &mut status.relays {
                 relay.reserved = snapshot
@@ -287,64 +286,39 @@ impl Session {
                 (0, 1..) => Path::Relayed,
                 (1.., _) => Path::Direct,
             };
-            status.peers = members
-                .iter()
-                .map(|record| peer_status(record, snapshot))
-                .collect();
+            status.peers = peers;
         });
     }
 
-    /// Reads the node's events until it stops. Exchanges that others begin run beside, a bounded number of them.
-    pub(crate) async fn events(self: &Arc<Self>, mut events: mpsc::Receiver<Event>) {
-        let mut inbound = JoinSet::new();
-        while let Some(event) = events.recv().await {
-            while inbound.try_join_next().is_some() {}
-            match event {
-                Event::Inbound {
-                    peer,
-                    connection,
-                    protocol: Protocol::Member,
-                    stream,
-                    ..
-                } => {
-                    if inbound.len() < MAX_INBOUND {
-                        inbound.spawn(Arc::clone(self).serve(peer, connection, stream));
-                    }
-                }
-                // A peer offers nothing else.
-                Event::Inbound { .. } => (),
-                Event::Observed { peer, address } => tracing::trace!(%peer, %address, "observed"),
-                Event::Listening { address } => tracing::debug!(%address, "listening"),
-                Event::Connected {
-                    peer,
-                    connection,
-                    origin,
-                    ..
-                } => {
-                    if let Some(link) = link(&origin) {
-                        lock(&self.direct).insert(connection, (peer, link));
-                    }
-                    self.surroundings_changed();
-                }
-                Event::Disconnected { connection, .. } => {
-                    lock(&self.direct).remove(&connection);
-                    self.surroundings_changed();
-                }
-                Event::ReservationAccepted { .. } | Event::ReservationLost { .. } => {
-                    self.surroundings_changed()
-                }
+    pub(crate) fn connected(&self, peer: PeerId, connection: ConnectionId, origin: &Origin) {
+        if let Some(link) = link(origin) {
+            lock(&self.direct).insert(connection, (peer, link));
+        }
+        self.surroundings_changed();
+    }
+
+    pub(crate) fn disconnected(&self, connection: ConnectionId) {
+        lock(&self.direct).remove(&connection);
+        self.surroundings_changed();
+    }
+
+    /// The record that `peer` has shown on a connection of its own, while it holds; none of a relay.
+    pub(crate) fn member(&self, peer: &PeerId) -> Option<MemberRecord> {
+        let membership = self.membership();
+        let admitted = lock(&self.admitted);
+        let standing = admitted.get(peer)?;
+        match standing {
+            Standing::Member(record) if membership.stands(peer, standing, now()) => {
+                Some(record.clone())
             }
+            Standing::Member(_) | Standing::Relay => None,
         }
     }
 
-    async fn serve(self: Arc<Self>, peer: PeerId, connection: ConnectionId, mut stream: Stream) {
-        match member::serve(&self.node, &mut stream, peer, connection, &*self).await {
-            Ok(_) => self.shaken(),
-            Err(error) => {
-                tracing::debug!(%peer, %error, "peer is not accepted");
-                self.node.close_connection(connection).await;
-            }
-        }
+    /// Whether a person here has compared with `peer`.
+    pub(crate) fn badge(&self, peer: &PeerId) -> Badge {
+        let membership = self.membership();
+        Badge::of(self.shared.marks.check(membership.namespace(), peer))
     }
 
     /// Somebody has proved membership.
@@ -430,7 +404,7 @@ fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) ->
     }
 }
 
-fn peer_status(record: &MemberRecord, snapshot: &Snapshot) -> status::Peer {
+fn peer_status(record: &MemberRecord, badge: Badge, snapshot: &Snapshot) -> status::Peer {
     let connected = snapshot
         .members
         .iter()
@@ -439,7 +413,11 @@ fn peer_status(record: &MemberRecord, snapshot: &Snapshot) -> status::Peer {
         name: record.name.to_string(),
         peer_id: record.peer.to_string(),
         subject: record.subject.clone(),
-        verification: Verification::of(record.method),
+        verification: match badge {
+            Badge::Verified => Verification::Sas,
+            Badge::Unverified => Verification::of(record.method),
+        },
+        badge,
         path: match connected {
             Some((_, true)) => Path::Direct,
             Some((_, false)) => Path::Relayed,

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 const IDENTITY: &str = "identity.key";
 const MEMBERSHIP: &str = "membership.json";
 const SERVICES: &str = "services.json";
+const VERIFIED: &str = "verified.json";
 const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
 /// The directory of the local API's socket.
@@ -226,7 +227,7 @@ impl Store {
     /// # Errors
     /// When a file can't be removed; removing again goes on where this ended.
     pub fn erase(&self) -> Result<(), StateError> {
-        for name in [IDENTITY, MEMBERSHIP, SERVICES, STATUS] {
+        for name in [IDENTITY, MEMBERSHIP, SERVICES, VERIFIED, STATUS] {
             for path in [self.dir.join(name), beside(&self.dir.join(name))] {
                 remove_if_there(&path)?;
             }
@@ -239,6 +240,22 @@ impl Store {
             Ok(()) | Err(_) => (),
         }
         sync(&self.dir)
+    }
+
+    /// Which peers were verified, if any.
+    ///
+    /// # Errors
+    /// As [`Store::membership`].
+    pub fn verified<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
+        self.read(VERIFIED)
+    }
+
+    /// Stores durably which peers were verified.
+    ///
+    /// # Errors
+    /// When it can't be written; the former file is then still there.
+    pub fn save_verified<T: Serialize>(&self, verified: &T) -> Result<(), StateError> {
+        self.write(VERIFIED, verified)
     }
 
     /// Replaces the status file that [`read_status`] of another process reads.

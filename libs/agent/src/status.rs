@@ -3,10 +3,14 @@
 //! [`Board`] is where the tasks of an agent write it; metrics and the status file are made from it, so that they
 //! never tell different stories.
 
+use std::fmt;
+
 use jiff::Timestamp;
+use peerup_pairing::sas::Verified;
 use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::Method;
 use peerup_protocol::report::Report;
+use peerup_protocol::service::{Expose, Forward};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -36,6 +40,9 @@ pub enum Verification {
     Unverified,
     /// A cluster's API server.
     Attested,
+    /// A person, who has compared emoji or digits.
+    #[serde(rename = "SAS")]
+    Sas,
 }
 
 impl Verification {
@@ -43,9 +50,42 @@ impl Verification {
     #[must_use]
     pub const fn of(method: Method) -> Self {
         match method {
-            Method::Attested => Self::Attested,
-            Method::Code | Method::Voucher => Self::Unverified,
+            Method::Attested | Method::Voucher => Self::Attested,
+            Method::Code => Self::Unverified,
         }
+    }
+}
+
+/// Whether a person at this peer has compared with another one. What a cluster says changes nothing here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Badge {
+    /// Not, or what is stored of it does not hold.
+    #[default]
+    #[serde(rename = "UNVERIFIED")]
+    Unverified,
+    /// Both persons have said that they see the same.
+    #[serde(rename = "VERIFIED")]
+    Verified,
+}
+
+impl Badge {
+    /// By what is stored.
+    #[must_use]
+    pub fn of(verified: Verified) -> Self {
+        if verified.is_verified() {
+            Self::Verified
+        } else {
+            Self::Unverified
+        }
+    }
+}
+
+impl fmt::Display for Badge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unverified => "[UNVERIFIED]",
+            Self::Verified => "[VERIFIED]",
+        })
     }
 }
 
@@ -88,6 +128,9 @@ pub struct Status {
     pub relays: Vec<Relay>,
     /// The other members.
     pub peers: Vec<Peer>,
+    /// What is exposed and forwarded.
+    #[serde(default, skip_serializing_if = "Services::is_empty")]
+    pub services: Services,
     /// The last measurement, as reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachability: Option<Report>,
@@ -154,10 +197,32 @@ pub struct Peer {
     /// `<cluster>/<namespace>/<service account>/<pod>` for pods, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// Who vouches for it.
+    /// Who vouches for it; a person who has compared comes before a cluster.
     pub verification: Verification,
+    /// Whether a person here has compared with it.
+    #[serde(default)]
+    pub badge: Badge,
     /// How it is connected to this peer at present.
     pub path: Path,
+}
+
+/// Services of this peer and local ports to those of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Services {
+    /// What other members may use, as in `http=8080`.
+    pub exposed: Vec<Expose>,
+    /// Local ports, as in `9000=http@web`.
+    pub forwards: Vec<Forward>,
+    /// What was wanted and can't be, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl Services {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Status {
@@ -180,6 +245,7 @@ impl Status {
             relayed_connections: 0,
             relays: Vec::new(),
             peers: Vec::new(),
+            services: Services::default(),
             reachability: None,
             ip_version: None,
             last_probe_time: None,

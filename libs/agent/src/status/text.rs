@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use peerup_protocol::grade::Path;
 
-use super::{Membership, Peer, Phase, Relay, Status, Verification};
+use super::{Membership, Peer, Phase, Relay, Status};
 
 /// Lines for a person. `running` tells whether the process that wrote the status still runs.
 #[must_use]
@@ -34,6 +34,15 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
     }
     for line in peers(&status.peers) {
         lines.add("member", line);
+    }
+    for service in &status.services.exposed {
+        lines.add("expose", service);
+    }
+    for forward in &status.services.forwards {
+        lines.add("forward", forward);
+    }
+    for problem in &status.services.problems {
+        lines.add("problem", problem);
     }
     if let Some(problem) = &status.problem {
         lines.add("problem", problem);
@@ -67,7 +76,7 @@ fn relay(relay: &Relay) -> String {
     )
 }
 
-/// One line a member. Everyone is unverified until a person has compared; what a cluster says is shown beside.
+/// One line a member. Who is verified is what a person here has found; what a cluster says is shown beside.
 pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
     let width = peers
         .iter()
@@ -75,13 +84,15 @@ pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
         .max()
         .unwrap_or_default();
     peers.iter().map(move |peer| {
-        let attested = match peer.verification {
-            Verification::Attested => format!(" attested as {}", peer.subject),
-            Verification::Unverified => String::new(),
+        // Only those have a subject for whom a cluster vouches.
+        let attested = match peer.subject.as_str() {
+            "" => String::new(),
+            subject => format!(" attested as {subject}"),
         };
         format!(
-            "{:width$} [UNVERIFIED] {} {}{attested}",
+            "{:width$} {} {} {}{attested}",
             peer.name,
+            peer.badge,
             peer.peer_id,
             word(peer.path)
         )
@@ -144,6 +155,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::{Badge, Verification};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -175,6 +187,7 @@ mod tests {
             peer_id: "12D3web".to_owned(),
             subject: "local/shop/web/web-0".to_owned(),
             verification: Verification::Attested,
+            badge: Badge::Unverified,
             path: Path::Relayed,
         });
         status

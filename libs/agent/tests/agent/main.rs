@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use peerup_agent::membership::{Membership, Stored};
 use peerup_agent::status::{Phase, Status};
 use peerup_agent::{
-    Access, Agent, AgentError, Board, Config, Metrics, Source, Store, fresh_seed, own_id,
+    Access, Agent, AgentError, Board, Config, Metrics, ServiceLimits, Source, Store, fresh_seed,
+    own_id,
 };
 use peerup_protocol::PeerId;
 use peerup_protocol::code::Code;
@@ -68,6 +69,7 @@ impl Peer {
             board: board.clone(),
             metrics: metrics.clone(),
             store: Arc::new(store),
+            limits: ServiceLimits::default(),
         });
         Self {
             agent,

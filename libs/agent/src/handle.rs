@@ -1,0 +1,293 @@
+//! What others ask of a running agent: ways to peers, verification, services.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerup_node::path::{self, PathError};
+use peerup_node::{Origin, PeerId, Protocol, Stream};
+use peerup_pairing::sas::Fingerprint;
+use peerup_protocol::grade::Path;
+use peerup_protocol::id::PeerName;
+use peerup_protocol::record::MemberRecord;
+use peerup_protocol::service::{Expose, Forward, ServiceName};
+
+use crate::reach::{self, ReachError};
+use crate::services::{ServiceList, ServicesError};
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::status::Badge;
+use crate::verify::{self, Comparison, VerifyError};
+
+/// Why another peer can't be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// There is no membership at present.
+    #[error("this peer is not a member of a network at present; see peerup status")]
+    NotJoined,
+    /// It is this peer's own name.
+    #[error("{0} is this peer; give another one's name")]
+    Own(PeerName),
+    /// No member has the name.
+    #[error("no member is called {0}; see the members in peerup status")]
+    Unknown(PeerName),
+    /// No way leads there.
+    #[error("{peer}: {source}")]
+    Reach {
+        /// Its name.
+        peer: PeerName,
+        /// What failed.
+        source: ReachError,
+    },
+    /// It is there and does not answer.
+    #[error("{peer}: {source}")]
+    Path {
+        /// Its name.
+        peer: PeerName,
+        /// What failed.
+        source: PathError,
+    },
+}
+
+impl PeerError {
+    pub(crate) fn reach(peer: PeerName, source: ReachError) -> Self {
+        Self::Reach { peer, source }
+    }
+}
+
+/// Another peer's answer to a ping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pong {
+    /// Its name.
+    pub peer: PeerName,
+    /// Its identity.
+    pub peer_id: PeerId,
+    /// Time there and back.
+    pub rtt: Duration,
+    /// Direct or relayed.
+    pub path: Path,
+    /// Its address as this side sees it; of a circuit, the way through the relay.
+    pub address: String,
+    /// Whether a person here has compared with it.
+    pub badge: Badge,
+}
+
+/// What lies on the way to a peer: the relay, if there is one, then the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// True of a relay.
+    pub relay: bool,
+    /// The peer's name; `relay-<ordinal>` of a relay.
+    pub name: String,
+    /// Its identity.
+    pub peer_id: PeerId,
+    /// Time there and back; `None` when it did not answer.
+    pub rtt: Option<Duration>,
+    /// Its address as this side sees it.
+    pub address: Option<String>,
+    /// This side's address as it sees it.
+    pub observed: Option<String>,
+    /// Whether a person here has compared with it; `None` of a relay.
+    pub badge: Option<Badge>,
+}
+
+/// A running agent, as others use it; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Measures the time to a peer and back; connects first if need be.
+    ///
+    /// # Errors
+    /// When there is no such peer, no way to it, or no answer.
+    pub async fn ping(&self, peer: &PeerName) -> Result<Pong, PeerError> {
+        let (session, record) = self.shared.find(peer)?;
+        let (rtt, origin) = ping(&session, &record).await?;
+        Ok(Pong {
+            peer: record.name,
+            peer_id: record.peer,
+            rtt,
+            path: path_of(&origin),
+            address: origin.address.to_string(),
+            badge: session.badge(&record.peer),
+        })
+    }
+
+    /// What lies on the way to a peer, each with the time there and back.
+    ///
+    /// # Errors
+    /// When there is no such peer, no way to it, or no answer of it; a relay that does not answer is named all the same.
+    pub async fn trace(&self, peer: &PeerName) -> Result<Vec<Hop>, PeerError> {
+        let (session, record) = self.shared.find(peer)?;
+        let (rtt, origin) = ping(&session, &record).await?;
+        let mut hops = Vec::new();
+        if let Some(relay) = origin.relay() {
+            hops.push(relay_hop(&session, relay).await);
+        }
+        let observed = trace(&session, &record).await?;
+        hops.push(Hop {
+            badge: Some(session.badge(&record.peer)),
+            relay: false,
+            name: record.name.to_string(),
+            peer_id: record.peer,
+            rtt: Some(rtt),
+            address: Some(origin.address.to_string()),
+            observed,
+        });
+        Ok(hops)
+    }
+
+    /// Something that two people can compare: what the peer has begun, else a new one.
+    ///
+    /// # Errors
+    /// When there is no such peer, no way to it, or the exchange fails.
+    pub async fn verify(&self, peer: &PeerName) -> Result<Comparison, VerifyError> {
+        verify::verify(&self.shared, peer).await
+    }
+
+    /// Sixty digits in groups of five, the same at both peers, for two people who cannot be online together.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn offline_digits(&self, peer: &PeerName) -> Result<String, PeerError> {
+        Ok(self.fingerprint(peer)?.1.digits())
+    }
+
+    /// Compares what the other person reads out with [`Self::offline_digits`], whole; the peer is verified, durably
+    /// when this returns, if they are the same.
+    ///
+    /// # Errors
+    /// When there is no such peer, or the outcome can't be stored.
+    pub async fn verify_offline(&self, peer: &PeerName, digits: &str) -> Result<bool, VerifyError> {
+        let (record, fingerprint) = self.fingerprint(peer)?;
+        if !fingerprint.has_digits(digits) {
+            return Ok(false);
+        }
+        let namespace = self.shared.session()?.membership().namespace().clone();
+        let marks = &self.shared.marks;
+        marks.set(&namespace, record.peer, &record.name).await?;
+        self.shared.marks_changed();
+        Ok(true)
+    }
+
+    fn fingerprint(&self, peer: &PeerName) -> Result<(MemberRecord, Fingerprint), PeerError> {
+        let (session, record) = self.shared.find(peer)?;
+        let membership = session.membership();
+        let fingerprint = Fingerprint::of(membership.namespace(), &session.me(), &record.peer);
+        drop(membership);
+        Ok((record, fingerprint))
+    }
+
+    /// Offers a service to other members, in place of a former one of the same name.
+    ///
+    /// # Errors
+    /// When there are too many of them.
+    pub async fn expose(&self, expose: Expose) -> Result<(), ServicesError> {
+        self.shared.services.expose(&self.shared, expose).await
+    }
+
+    /// Offers a service no longer, and closes its connections; false when it was not offered.
+    ///
+    /// # Errors
+    /// As [`Self::expose`], which names of fewer services never do.
+    pub async fn unexpose(&self, service: &ServiceName) -> Result<bool, ServicesError> {
+        self.shared.services.unexpose(&self.shared, service).await
+    }
+
+    /// Listens on a port of 127.0.0.1 for connections to a service; where it listens.
+    ///
+    /// # Errors
+    /// When the port is taken or there are too many forwards.
+    pub async fn forward(&self, forward: Forward) -> Result<SocketAddr, ServicesError> {
+        self.shared.services.forward(&self.shared, forward).await
+    }
+
+    /// Listens no longer, and closes the port's connections; false when it was no forward.
+    #[must_use]
+    pub fn unforward(&self, port: u16) -> bool {
+        self.shared.services.unforward(port)
+    }
+
+    /// What is offered and forwarded now.
+    #[must_use]
+    pub fn services(&self) -> ServiceList {
+        self.shared.services.list()
+    }
+}
+
+fn path_of(origin: &Origin) -> Path {
+    if origin.relayed {
+        Path::Relayed
+    } else {
+        Path::Direct
+    }
+}
+
+async fn ping(session: &Session, record: &MemberRecord) -> Result<(Duration, Origin), PeerError> {
+    let name = &record.name;
+    let mut stream = open(session, record, Protocol::Ping).await?;
+    let rtt = path::ping(&mut stream, rand::random()).await;
+    let rtt = rtt.map_err(|source| PeerError::Path {
+        peer: name.clone(),
+        source,
+    })?;
+    Ok((rtt, stream.origin().clone()))
+}
+
+async fn trace(session: &Session, record: &MemberRecord) -> Result<Option<String>, PeerError> {
+    let mut stream = open(session, record, Protocol::Trace).await?;
+    let answer = path::trace(&mut stream).await;
+    let answer = answer.map_err(|source| PeerError::Path {
+        peer: record.name.clone(),
+        source,
+    })?;
+    Ok(told(&answer.observed))
+}
+
+async fn open(
+    session: &Session,
+    record: &MemberRecord,
+    protocol: Protocol,
+) -> Result<Stream, PeerError> {
+    let opened = reach::open(session, record.peer, protocol).await;
+    opened.map_err(|source| PeerError::reach(record.name.clone(), source))
+}
+
+/// A relay that carries circuits is connected; one that does not answer is still on the way.
+async fn relay_hop(session: &Session, relay: PeerId) -> Hop {
+    let known = session.membership().all_relays();
+    let ordinal = known.iter().find(|known| known.peer == relay);
+    let mut hop = Hop {
+        relay: true,
+        name: ordinal.map_or_else(
+            || "relay".to_owned(),
+            |known| format!("relay-{}", known.ordinal),
+        ),
+        peer_id: relay,
+        rtt: None,
+        address: None,
+        observed: None,
+        badge: None,
+    };
+    if let Ok(mut stream) = session.node.open(relay, Protocol::Ping).await {
+        hop.address = Some(stream.origin().address.to_string());
+        hop.rtt = path::ping(&mut stream, rand::random()).await.ok();
+    }
+    if let Ok(mut stream) = session.node.open(relay, Protocol::Trace).await
+        && let Ok(answer) = path::trace(&mut stream).await
+    {
+        hop.observed = told(&answer.observed);
+    }
+    hop
+}
+
+/// An empty address was too long for the frame.
+fn told(observed: &peerup_node::Multiaddr) -> Option<String> {
+    (observed.iter().next().is_some()).then(|| observed.to_string())
+}

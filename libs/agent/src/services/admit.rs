@@ -1,0 +1,184 @@
+//! Who may use a service of this peer (pure).
+
+use peerup_protocol::record::{Flags, MemberRecord, Method, NetworkDocument};
+use peerup_protocol::service::{ServiceAnswer, ServiceName};
+
+/// Who asks, as far as this peer knows by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    /// The record that this peer has verified on the connection and that holds now; none of a relay.
+    pub(super) record: Option<&'a MemberRecord>,
+    /// Whether a person here has compared with it.
+    pub(super) verified: bool,
+}
+
+/// What one stream may do. `room` says whether this peer carries another one of the asker.
+pub(super) fn decide(
+    service: &ServiceName,
+    asker: Asker<'_>,
+    network: Option<&NetworkDocument>,
+    room: bool,
+) -> ServiceAnswer {
+    let Some(record) = asker.record else {
+        return ServiceAnswer::NotAllowed;
+    };
+    // Before the first document nobody knows the rules; it comes with the first relay.
+    let Some(network) = network else {
+        return ServiceAnswer::Busy;
+    };
+    if !is_open(service, network) {
+        return ServiceAnswer::NotAllowed;
+    }
+    if !suffices(network.flags, record, asker.verified) {
+        return ServiceAnswer::VerificationRequired;
+    }
+    if room {
+        ServiceAnswer::Accepted
+    } else {
+        ServiceAnswer::Busy
+    }
+}
+
+/// Whether services may be used with this peer, in either direction, as far as verification goes.
+pub(super) fn suffices(flags: Flags, record: &MemberRecord, verified: bool) -> bool {
+    let vouched = match record.method {
+        Method::Attested | Method::Voucher => true,
+        Method::Code => false,
+    };
+    !flags.verification_required || vouched || verified
+}
+
+/// Open to every member. Access rules are not read: where one concerns the service, or all is closed by default,
+/// nobody is let in, since nobody can be told from those who may.
+fn is_open(service: &ServiceName, network: &NetworkDocument) -> bool {
+    let concerns = |rule: &String| {
+        let name = rule.split('=').next().unwrap_or_default().trim();
+        name == "*" || name == service.as_str()
+    };
+    !network.flags.access_default_deny && !network.access.iter().any(concerns)
+}
+
+#[cfg(test)]
+mod tests {
+    use peerup_protocol::SigningKey;
+    use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName, Serial, peer_id};
+
+    use super::*;
+
+    fn record(method: Method) -> MemberRecord {
+        MemberRecord {
+            net: NetworkId([1; 16]),
+            serial: Serial(1),
+            peer: peer_id(&SigningKey::from_bytes(&[2; 32]).verifying_key()),
+            name: PeerName::parse("laptop").unwrap(),
+            subject: String::new(),
+            method,
+            issued: 0,
+            not_after: 1,
+        }
+    }
+
+    fn network() -> NetworkDocument {
+        NetworkDocument {
+            net: NetworkId([1; 16]),
+            epoch: 1,
+            issued: 0,
+            namespace: DhtNamespace::parse("crew").unwrap(),
+            cluster: "local".to_owned(),
+            flags: Flags::default(),
+            relays: Vec::new(),
+            access: Vec::new(),
+        }
+    }
+
+    fn http() -> ServiceName {
+        ServiceName::parse("http").unwrap()
+    }
+
+    fn of(method: Method, verified: bool, network: &NetworkDocument) -> ServiceAnswer {
+        let record = record(method);
+        let asker = Asker {
+            record: Some(&record),
+            verified,
+        };
+        decide(&http(), asker, Some(network), true)
+    }
+
+    #[test]
+    fn members_only() {
+        let asker = Asker {
+            record: None,
+            verified: true,
+        };
+        assert_eq!(
+            decide(&http(), asker, Some(&network()), true),
+            ServiceAnswer::NotAllowed
+        );
+        for method in [Method::Code, Method::Attested, Method::Voucher] {
+            assert_eq!(of(method, false, &network()), ServiceAnswer::Accepted);
+        }
+    }
+
+    #[test]
+    fn nobody_before_the_rules_are_known() {
+        let record = record(Method::Attested);
+        let asker = Asker {
+            record: Some(&record),
+            verified: true,
+        };
+        assert_eq!(decide(&http(), asker, None, true), ServiceAnswer::Busy);
+    }
+
+    #[test]
+    fn verification_is_by_a_cluster_or_by_a_person_here() {
+        let mut strict = network();
+        strict.flags.verification_required = true;
+        for (method, verified, expected) in [
+            (Method::Code, false, ServiceAnswer::VerificationRequired),
+            (Method::Code, true, ServiceAnswer::Accepted),
+            (Method::Attested, false, ServiceAnswer::Accepted),
+            (Method::Voucher, false, ServiceAnswer::Accepted),
+        ] {
+            assert_eq!(of(method, verified, &strict), expected, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_peer_says_so_to_those_only_who_may() {
+        let record = record(Method::Code);
+        let asker = Asker {
+            record: Some(&record),
+            verified: false,
+        };
+        let mut strict = network();
+        assert_eq!(
+            decide(&http(), asker, Some(&strict), false),
+            ServiceAnswer::Busy
+        );
+        strict.flags.verification_required = true;
+        assert_eq!(
+            decide(&http(), asker, Some(&strict), false),
+            ServiceAnswer::VerificationRequired
+        );
+    }
+
+    #[test]
+    fn rules_that_are_not_read_let_nobody_in() {
+        let mut closed = network();
+        closed.flags.access_default_deny = true;
+        assert_eq!(
+            of(Method::Attested, true, &closed),
+            ServiceAnswer::NotAllowed
+        );
+        for (rule, expected) in [
+            ("http=laptop", ServiceAnswer::NotAllowed),
+            (" http =laptop", ServiceAnswer::NotAllowed),
+            ("*=ns:shop", ServiceAnswer::NotAllowed),
+            ("ssh=laptop", ServiceAnswer::Accepted),
+        ] {
+            let mut ruled = network();
+            ruled.access.push(rule.to_owned());
+            assert_eq!(of(Method::Code, false, &ruled), expected, "{rule}");
+        }
+    }
+}
