@@ -30,6 +30,7 @@ pub use network::{
     ImagePullPolicy, Injection, InjectionCounts, LogLevel, ManagedRelay, NamespacesFrom, Pairing,
     PeerCounts, PeerNetwork, PeerNetworkSpec, PeerNetworkStatus, Peers, PodTemplate, Reachability,
     Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch, UsedGroup,
+    Verification,
 };
 pub use peer::{
     NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType, PodRef,

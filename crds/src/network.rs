@@ -208,6 +208,8 @@ pub struct Pairing {
     /// How long a stranger may take.
     #[schemars(range(min = 5, max = 60))]
     pub probation_timeout_seconds: u32,
+    /// Whether members may invite guests, who meet their host and nobody else.
+    pub guests: Switch,
 }
 
 impl Default for Pairing {
@@ -218,6 +220,7 @@ impl Default for Pairing {
             max_failed_attempts: 3,
             max_probationary_peers: 10,
             probation_timeout_seconds: 15,
+            guests: Switch::Disabled,
         }
     }
 }
@@ -240,6 +243,8 @@ pub struct Peers {
     /// How long a peer from outside is kept after its record has ended.
     #[schemars(range(min = 60, max = 31_536_000))]
     pub retain_after_offline_seconds: u32,
+    /// `Required`: services only with peers that somebody vouches for, by attestation or by comparing keys.
+    pub verification: Verification,
 }
 
 impl Default for Peers {
@@ -249,8 +254,19 @@ impl Default for Peers {
             credential_ttl_seconds: 86_400,
             attested_ttl_seconds: 7_200,
             retain_after_offline_seconds: 2_592_000,
+            verification: Verification::Preferred,
         }
     }
+}
+
+/// Whether services need peers that somebody vouches for.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Verification {
+    /// It is shown who is not.
+    #[default]
+    Preferred,
+    /// They do.
+    Required,
 }
 
 /// What happens to the network's key when the PeerNetwork is deleted.

@@ -1,6 +1,6 @@
 //! What a network signs: its document and its revocations, under numbers that only grow.
 
-use peerup_crds::{PeerNetworkStatus, Revocation};
+use peerup_crds::{PeerNetworkSpec, PeerNetworkStatus, Revocation, Switch, Verification};
 use peerup_protocol::{
     id::{DhtNamespace, Serial},
     record::{Flags, NetworkDocument, Relay, Revocations, Signed},
@@ -47,7 +47,7 @@ pub(super) fn plan(
         issued: seen.now,
         namespace,
         cluster: seen.cluster.clone(),
-        flags: Flags::default(),
+        flags: flags(&seen.network.spec),
         relays: relays.collect(),
         access: Vec::new(),
     };
@@ -73,6 +73,20 @@ pub(super) fn plan(
         epoch,
         revocations,
         publish,
+    }
+}
+
+fn flags(spec: &PeerNetworkSpec) -> Flags {
+    Flags {
+        guests: match spec.pairing.guests {
+            Switch::Enabled => true,
+            Switch::Disabled => false,
+        },
+        access_default_deny: false,
+        verification_required: match spec.peers.verification {
+            Verification::Preferred => false,
+            Verification::Required => true,
+        },
     }
 }
 

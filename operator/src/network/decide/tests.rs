@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod documents;
 mod relays;
 
 const NOW: UnixTime = 1_800_000_000;

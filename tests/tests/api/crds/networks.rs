@@ -61,6 +61,14 @@ async fn bad_networks_are_refused() -> Result<()> {
             json!({ "pairing": { "maxFailedAttempts": 0 } }),
             "should be greater than or equal to 1",
         ),
+        (
+            json!({ "pairing": { "guests": "Some" } }),
+            "Unsupported value: \"Some\"",
+        ),
+        (
+            json!({ "peers": { "verification": "Maybe" } }),
+            "Unsupported value: \"Maybe\"",
+        ),
     ] {
         refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
     }

@@ -2,14 +2,14 @@
 
 use anyhow::{Result, ensure};
 use kube::api::{Patch, PatchParams};
-use peerup_crds::Peer;
+use peerup_crds::{Peer, PeerNetwork};
 use peerup_protocol::api::{
     OutsideReport, PodReport, RenewAnswer, RenewRequest, ReportAnswer, RosterAnswer, path,
 };
 use peerup_protocol::grade::{Confidence, Filtering, Grade, Mapping, NatType, Path, Scope};
 use peerup_protocol::id::peer_id;
 use peerup_protocol::message;
-use peerup_protocol::record::{MemberRecord, NetworkDocument, Revocations};
+use peerup_protocol::record::{Flags, MemberRecord, NetworkDocument, Revocations};
 use peerup_protocol::report::Report;
 use peerup_tests::wait::eventually;
 use serde_json::json;
@@ -210,4 +210,34 @@ async fn a_report_from_outside_is_signed_by_its_peer_and_counts_once() -> Result
         .post(path::REPORT, &made(2, time + 1))
         .await?
         .refused(403, "BadSignature")
+}
+
+#[tokio::test]
+async fn a_relay_hears_of_new_rules() -> Result<()> {
+    let world = World::new("rules").await?;
+    let relay = world.relay().await?;
+    let first = eventually("documents", SOON, async || roster(&relay, 0, 0).await).await?;
+    let document = |answer: &RosterAnswer| NetworkDocument::decode(&answer.network_document.bytes);
+    let before = document(&first)?;
+    ensure!(before.flags == Flags::default(), "{before:?}");
+    let rules = Patch::Merge(json!({"spec": {
+        "pairing": {"guests": "Enabled"}, "peers": {"verification": "Required"},
+    }}));
+    let networks = world.api::<PeerNetwork>();
+    networks
+        .patch("main", &PatchParams::default(), &rules)
+        .await?;
+    let expected = Flags {
+        guests: true,
+        verification_required: true,
+        ..Flags::default()
+    };
+    let mut next = first;
+    eventually("new rules", SOON, async || {
+        next = roster(&relay, next.run, next.seq).await?;
+        let now = document(&next)?;
+        ensure!(now.flags == expected && now.epoch > before.epoch, "{now:?}");
+        Ok(())
+    })
+    .await
 }
