@@ -200,6 +200,12 @@ impl Book {
         }
     }
 
+    /// Whether failures have closed any code.
+    pub(super) fn has_closed(&self) -> bool {
+        let mut states = self.group.slots.values();
+        states.any(|state| *state == book::SlotState::Burned)
+    }
+
     /// What an event about it refers to.
     pub(super) fn reference(&self) -> k8s_openapi::api::core::v1::ObjectReference {
         self.code.object_ref(&())

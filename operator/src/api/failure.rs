@@ -52,23 +52,27 @@ impl Api {
         reason: RefusalReason,
     ) -> Result<Option<bool>, Refusal> {
         let counted = book.fail(reason, clock::now()).await?;
-        match counted {
-            None => Ok(Some(false)),
-            Some(false) => Ok(None),
-            Some(true) => {
-                if book.group.is_burned() {
-                    self.context.metrics.pairing.groups_burned.inc();
-                    let note = format!(
-                        "{} failed attempts: all unused codes are closed",
-                        book.group.failed
-                    );
-                    self.context
-                        .events
-                        .warning(&book.reference(), "Pair", "Burned", &note)
-                        .await;
-                }
-                Ok(Some(true))
-            }
+        if counted == Some(true) && book.group.is_burned() && !book.has_closed() {
+            self.tell_of_thieves(book).await;
         }
+        Ok(match counted {
+            None => Some(false),
+            Some(false) => None,
+            Some(true) => Some(true),
+        })
+    }
+
+    /// Codes that failures close are told of by their controller, who sees them closed. Here none was left to be
+    /// closed: somebody tries codes that others have used.
+    async fn tell_of_thieves(&self, book: &Book) {
+        self.context.metrics.pairing.groups_burned.inc();
+        let note = format!(
+            "{} failed attempts, and no unused code was left to be closed: somebody tries codes that others have used",
+            book.group.failed
+        );
+        self.context
+            .events
+            .warning(&book.reference(), "Pair", "Burned", &note)
+            .await;
     }
 }

@@ -199,7 +199,7 @@ fn ready(seen: &Observed) -> Result<Ready<'_>, Obstacle> {
     })
 }
 
-/// Closes what time or the owner has ended.
+/// Closes what failed attempts, time or the owner has ended.
 fn close(seen: &Observed, status: &mut PairingCodeStatus) {
     let over = status
         .expiration_time
@@ -207,6 +207,8 @@ fn close(seen: &Observed, status: &mut PairingCodeStatus) {
         .is_some_and(|end| clock::unix(end) <= seen.now);
     let end = match (seen.code.spec.state, over) {
         (CodeState::Revoked, _) => SlotState::Revoked,
+        // The API closes them with the last failure; this is for a limit that was lowered since.
+        (CodeState::Active, _) if has_failed(seen, status) => SlotState::Burned,
         (CodeState::Active, true) => SlotState::Expired,
         (CodeState::Active, false) => return,
     };
@@ -217,6 +219,17 @@ fn close(seen: &Observed, status: &mut PairingCodeStatus) {
     {
         slot.state = end;
     }
+}
+
+/// Whether the group has seen as many failed attempts as it may.
+fn has_failed(seen: &Observed, status: &PairingCodeStatus) -> bool {
+    let network = seen.network.as_ref();
+    let limit = seen
+        .code
+        .spec
+        .max_failed_attempts
+        .or_else(|| network.map(|network| network.spec.pairing.max_failed_attempts));
+    limit.is_some_and(|limit| status.failed_attempts.unwrap_or(0) >= limit)
 }
 
 fn available(status: &PairingCodeStatus) -> impl Iterator<Item = &CodeStatus> {

@@ -9,5 +9,6 @@ mod pairing;
 mod replicas;
 mod succession;
 mod tokens;
+mod told;
 mod webhook;
 mod world;

@@ -27,6 +27,11 @@ fn every_end_empties_the_secret_and_stays() {
         let mut seen = settled(observed(|_| {}));
         change(&mut seen);
         let decision = decide(&seen);
+        let event = decision.event.clone().unwrap();
+        assert_eq!(
+            (event.reason.as_str(), event.warning),
+            (reason, reason == "Burned")
+        );
         assert_eq!(
             decision.secret,
             SecretStep::Remove {
@@ -76,4 +81,37 @@ fn used_codes_survive_the_end_of_the_others() {
     );
     assert_eq!(condition(&seen, "Expired").0, "True");
     assert_eq!(condition(&seen, "Exhausted").0, "False");
+}
+
+fn fail(seen: &mut Observed, failed: u32) {
+    of_code(seen, |code| {
+        code.status.as_mut().unwrap().failed_attempts = Some(failed);
+    });
+}
+
+#[test]
+fn a_lowered_limit_closes_what_is_over_it() {
+    let mut seen = settled(observed(|_| {}));
+    set_slot(&mut seen, 0, SlotState::Used);
+    fail(&mut seen, 2);
+    let mut seen = settled(seen);
+    assert_eq!(condition(&seen, "Ready"), pair("True", "Issued"));
+    of_network(&mut seen, |network| {
+        network.spec.pairing.max_failed_attempts = 2;
+    });
+    let decision = decide(&seen);
+    assert!(decision.burned);
+    let states: Vec<_> = decision
+        .status
+        .unwrap()
+        .codes
+        .iter()
+        .map(|slot| slot.state)
+        .collect();
+    assert_eq!(
+        states,
+        [SlotState::Used, SlotState::Burned, SlotState::Burned]
+    );
+    of_code(&mut seen, |code| code.spec.max_failed_attempts = Some(3));
+    assert!(!decide(&seen).burned, "its own limit wins");
 }
