@@ -7,6 +7,7 @@ mod joiner;
 mod members;
 mod pairing;
 mod replicas;
+mod revocation;
 mod succession;
 mod tokens;
 mod told;
