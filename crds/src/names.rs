@@ -43,6 +43,10 @@ pub mod annotations {
     pub const STATUS: &str = "peerup.dev/status";
     /// On a pod: the name it asks for in the network.
     pub const NAME: &str = "peerup.dev/name";
+    /// On a pod: services that it offers, such as `http=8080,ssh=127.0.0.1:22`.
+    pub const EXPOSE: &str = "peerup.dev/expose";
+    /// On a pod: local ports that lead to services of others, such as `9000=http@shop/web`.
+    pub const FORWARD: &str = "peerup.dev/forward";
     /// On a pod: `none`, `started` or `joined`: what the app's start waits for.
     pub const HOLD: &str = "peerup.dev/hold";
     /// On a pod: another sidecar image, as far as the operator allows it.

@@ -1,5 +1,5 @@
-//! The injection controller: pods that asked for a sidecar and have none. The webhook may have been away, and a
-//! ReplicaSet's pods show its warnings to nobody.
+//! The injection controller: pods that asked for a sidecar and have none, or not the one they asked for. The webhook may
+//! have been away, and a ReplicaSet's pods show its warnings to nobody.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,7 @@ use peerup_crds::PeerNetwork;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::options::DEGRADED,
     context::{Change, Context},
     controller::{self, Feeds, Reconcile, ReconcileError, Trigger, feed, itself, refs},
 };
@@ -40,9 +41,24 @@ impl Reconcile for Injections {
 
     async fn reconcile(&self, pod: Arc<Pod>) -> Result<Action, ReconcileError> {
         let networks = self.context.stores.networks.list();
-        match observe::verdict(&self.context, &pod, &networks) {
-            Verdict::Missing(missing) => act::tell(&self.context, &self.told, &pod, &missing).await,
-            Verdict::Uninvolved | Verdict::Injected { .. } => {}
+        let name = pod.name_any();
+        let said = match observe::verdict(&self.context, &pod, &networks) {
+            Verdict::Missing(missing) => Some((
+                missing.reason,
+                format!("pod {name} has no Peerup sidecar: {}", missing.message),
+            )),
+            Verdict::Injected { .. } => {
+                let complaint = decide::complaint(&pod, &self.context.config.allowed_images);
+                complaint.map(|complaint| {
+                    let note =
+                        format!("pod {name} has its sidecar, but not as it asks: {complaint}");
+                    (DEGRADED, note)
+                })
+            }
+            Verdict::Uninvolved => None,
+        };
+        if let Some((reason, note)) = said {
+            act::tell(&self.context, &self.told, &pod, reason, &note).await;
         }
         Ok(Action::await_change())
     }
@@ -62,7 +78,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
         pods.changes(),
         triggers.clone(),
         PAUSE,
-        only_new,
+        only_new(context.config.allowed_images.clone()),
         all.clone(),
     ));
     feeds.spawn(feed(
@@ -94,13 +110,14 @@ pub async fn run(context: Context, stop: CancellationToken) {
     .await;
 }
 
-/// Pods that have their sidecar keep it; only the others are looked at.
-fn only_new(change: Change<Pod>) -> Trigger<Pod> {
-    match change {
+/// Pods that have the sidecar they asked for keep it; only the others are looked at.
+fn only_new(allowed_images: Vec<String>) -> impl Fn(Change<Pod>) -> Trigger<Pod> + Send {
+    move |change| match change {
         Change::Applied(pod)
             if pod
                 .labels()
-                .contains_key(peerup_crds::names::labels::INJECTED) =>
+                .contains_key(peerup_crds::names::labels::INJECTED)
+                && decide::complaint(&pod, &allowed_images).is_none() =>
         {
             Trigger::Nothing
         }

@@ -216,6 +216,8 @@ fn sidecar(
         },
         readiness_gate: injection.readiness_gate == Switch::Enabled,
         run_as_user: injection.run_as_user,
+        expose: options.expose.clone(),
+        forward: options.forward.clone(),
         resources: sidecar::resources(&injection.resources, &options.resources),
     }
 }

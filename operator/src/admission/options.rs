@@ -2,13 +2,19 @@
 //!
 //! A value that is not understood is left out with a warning: an annotation never breaks a pod.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use peerup_crds::{ContainerMode, Hold, LogLevel, Resources, names::annotations};
-use peerup_protocol::id::PeerName;
+use peerup_protocol::{
+    id::PeerName,
+    service::{Expose, Forward},
+};
 
 use super::quantity;
+
+/// Reason, in metrics and events, for a sidecar that is not as its pod asks.
+pub const DEGRADED: &str = "Degraded";
 
 /// What the annotations of one pod ask for; `None` is "as the network says".
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,9 +27,16 @@ pub struct Options {
     pub mode: Option<ContainerMode>,
     /// `peerup.dev/hold`.
     pub hold: Option<Hold>,
+    /// `peerup.dev/expose`, found to be a list of services.
+    pub expose: Option<String>,
+    /// `peerup.dev/forward`, found to be a list of forwards.
+    pub forward: Option<String>,
     /// `peerup.dev/{cpu,memory}-{request,limit}`, each a quantity that was read.
     pub resources: Resources,
 }
+
+/// What is wrong with a value, or what was expected.
+type Complaint = Cow<'static, str>;
 
 /// Reads the annotations of a pod; the second part says for each unknown or bad one what was expected.
 pub fn read(given: &BTreeMap<String, String>, allowed_images: &[String]) -> (Options, Vec<String>) {
@@ -34,9 +47,10 @@ pub fn read(given: &BTreeMap<String, String>, allowed_images: &[String]) -> (Opt
     {
         if let Err(expected) = set(&mut options, key, value, allowed_images) {
             warnings.push(format!(
-                "annotation {}={}: {expected}",
+                "annotation {}={}: {}",
                 clip(key),
-                clip(value)
+                clip(value),
+                printable(&expected)
             ));
         }
     }
@@ -48,7 +62,7 @@ fn set(
     key: &str,
     value: &str,
     allowed_images: &[String],
-) -> Result<(), &'static str> {
+) -> Result<(), Complaint> {
     let Resources { requests, limits } = &mut options.resources;
     match key {
         annotations::NETWORK | annotations::STATUS => {}
@@ -57,11 +71,13 @@ fn set(
         annotations::LOG_LEVEL => options.log_level = Some(log_level(value)?),
         annotations::CONTAINER_MODE => options.mode = Some(mode(value)?),
         annotations::HOLD => options.hold = Some(hold(value)?),
+        annotations::EXPOSE => options.expose = services(value, Expose::parse_list)?,
+        annotations::FORWARD => options.forward = services(value, Forward::parse_list)?,
         annotations::CPU_REQUEST => amount(requests, "cpu", value)?,
         annotations::CPU_LIMIT => amount(limits, "cpu", value)?,
         annotations::MEMORY_REQUEST => amount(requests, "memory", value)?,
         annotations::MEMORY_LIMIT => amount(limits, "memory", value)?,
-        _ => return Err("unknown annotation, ignored"),
+        _ => return Err("unknown annotation, ignored".into()),
     }
     Ok(())
 }
@@ -112,6 +128,17 @@ fn hold(value: &str) -> Result<Hold, &'static str> {
     }
 }
 
+/// The same text, if it is a list; none if the list is empty.
+fn services<T, E: std::fmt::Display>(
+    value: &str,
+    parse: impl FnOnce(&str) -> Result<Vec<T>, E>,
+) -> Result<Option<String>, Complaint> {
+    match parse(value) {
+        Ok(entries) => Ok((!entries.is_empty()).then(|| value.trim().to_owned())),
+        Err(error) => Err(format!("ignored: {error}").into()),
+    }
+}
+
 fn amount(
     list: &mut BTreeMap<String, Quantity>,
     resource: &str,
@@ -146,6 +173,18 @@ fn matches(glob: &str, text: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+/// A message that may hold a stranger's text, without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_ascii() && !c.is_ascii_control() {
+            c.to_string()
+        } else {
+            c.escape_default().to_string()
+        }
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// Text of a stranger, short and without control characters, for a message.
@@ -184,6 +223,8 @@ mod tests {
             ("peerup.dev/log-level", "debug"),
             ("peerup.dev/container-mode", "container"),
             ("peerup.dev/hold", "joined"),
+            ("peerup.dev/expose", " http=8080, ssh=127.0.0.1:22"),
+            ("peerup.dev/forward", "9000=http@shop/web,9001=http@web"),
             ("peerup.dev/cpu-request", "5m"),
             ("peerup.dev/cpu-limit", "1"),
             ("peerup.dev/memory-request", "16Mi"),
@@ -204,6 +245,8 @@ mod tests {
                 log_level: Some(LogLevel::Debug),
                 mode: Some(ContainerMode::Container),
                 hold: Some(Hold::Joined),
+                expose: Some("http=8080, ssh=127.0.0.1:22".into()),
+                forward: Some("9000=http@shop/web,9001=http@web".into()),
                 resources: Resources {
                     requests: list([("cpu", "5m"), ("memory", "16Mi")]),
                     limits: list([("cpu", "1"), ("memory", "1e8")]),
@@ -222,7 +265,11 @@ mod tests {
             ("cpu-request", "-1"),
             ("memory-limit", "lots"),
             ("name", "Not A Name"),
-            ("expose", "http=8080"),
+            ("expose", "http=eighty"),
+            ("expose", "http=80,http=81"),
+            ("forward", "http@web"),
+            ("forward", "9000=http@a/b/c"),
+            ("allow", "http=laptop"),
         ] {
             let (options, warnings) = of(&[(&format!("peerup.dev/{key}"), value)]);
             assert_eq!(options, Options::default(), "{key}");
@@ -237,9 +284,18 @@ mod tests {
 
     #[test]
     fn a_warning_repeats_little_and_nothing_unprintable() {
-        let (_, warnings) = of(&[("peerup.dev/hold", &"\u{202e}\u{0}\n".repeat(100))]);
-        assert!(warnings[0].is_ascii() && !warnings[0].contains('\n'));
-        assert!(warnings[0].len() < 900);
+        for key in ["peerup.dev/hold", "peerup.dev/expose", "peerup.dev/forward"] {
+            let (_, warnings) = of(&[(key, &"\u{202e}\u{0}\n".repeat(100))]);
+            let plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_control();
+            assert!(warnings[0].bytes().all(plain), "{}", warnings[0]);
+            assert!(warnings[0].len() < 2000, "{}", warnings[0].len());
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_none() {
+        let given = [("peerup.dev/expose", ""), ("peerup.dev/forward", " ")];
+        assert_eq!(of(&given), (Options::default(), Vec::new()));
     }
 
     #[test]

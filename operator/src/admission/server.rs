@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     inject::{self, Decision, Settings, Verdict},
+    options::DEGRADED,
     select::{Home, Reason},
 };
 use crate::{
@@ -145,7 +146,8 @@ async fn review(State(webhook): State<Arc<Webhook>>, Json(review): Json<Review>)
     let verdict = webhook.decide(&request, &operator_ca).await;
     timer.observe_duration();
     let (result, reason) = match &verdict.decision {
-        Decision::Patch(_) => ("injected", ""),
+        Decision::Patch(_) if verdict.warnings.is_empty() => ("injected", ""),
+        Decision::Patch(_) => ("injected", DEGRADED),
         Decision::Skip(reason) => ("skipped", reason.as_str()),
     };
     metrics.requests.with_label_values(&[result, reason]).inc();

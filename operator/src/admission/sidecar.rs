@@ -39,6 +39,10 @@ pub(super) struct Sidecar {
     pub(super) readiness_gate: bool,
     /// User it runs as; `None` is the images' own.
     pub(super) run_as_user: Option<i64>,
+    /// Services that the pod offers, as its annotation lists them.
+    pub(super) expose: Option<String>,
+    /// Local ports that lead to services of others, as its annotation lists them.
+    pub(super) forward: Option<String>,
     /// Requests and limits.
     pub(super) resources: Resources,
 }
@@ -121,8 +125,16 @@ impl Sidecar {
             ("PEERUP_LOG", log_filter(self.log_level)),
             ("PEERUP_HOLD", startup(self.hold)),
         ];
+        let wishes = [
+            ("PEERUP_EXPOSE", self.expose.as_deref()),
+            ("PEERUP_FORWARD", self.forward.as_deref()),
+        ];
+        let wishes = wishes
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
         pairs
-            .iter()
+            .into_iter()
+            .chain(wishes)
             .map(|(name, value)| json!({"name": name, "value": value}))
             .collect()
     }

@@ -1,4 +1,5 @@
-//! Tells whoever is responsible for a pod without sidecar, rarely enough not to be a nuisance.
+//! Tells whoever is responsible for a pod without sidecar, or with another one than it asks for, rarely enough not to be
+//! a nuisance.
 
 use std::{
     collections::HashMap,
@@ -8,7 +9,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::decide::{Missing, responsible};
+use super::decide::responsible;
 use crate::context::Context;
 
 /// The same is told to the same owner again after this.
@@ -36,29 +37,27 @@ impl Told {
     }
 }
 
-/// Publishes the event.
-pub(super) async fn tell(context: &Context, told: &Told, pod: &Pod, missing: &Missing) {
+/// Publishes the event; `reason` is a word, `note` a sentence.
+pub(super) async fn tell(
+    context: &Context,
+    told: &Told,
+    pod: &Pod,
+    reason: &'static str,
+    note: &str,
+) {
     let about = responsible(pod);
     if told.due(
         about.uid.as_deref().unwrap_or_default(),
-        missing.reason,
+        reason,
         Instant::now(),
     ) {
-        let note = format!(
-            "pod {} has no Peerup sidecar: {}",
-            pod.metadata.name.as_deref().unwrap_or_default(),
-            missing.message
-        );
         tracing::info!(
             namespace = about.namespace,
             owner = about.name,
-            reason = missing.reason,
-            "not injected"
+            reason,
+            "pod without the sidecar that it asks for"
         );
-        context
-            .events
-            .warning(&about, "Inject", missing.reason, &note)
-            .await;
+        context.events.warning(&about, "Inject", reason, note).await;
     }
 }
 

@@ -12,7 +12,10 @@ use peerup_crds::{
     names::{annotations, labels, sidecar},
 };
 
-use crate::admission::select::{Home, Reason, Subject, select};
+use crate::admission::{
+    options,
+    select::{Home, Reason, Subject, select},
+};
 
 /// What is to be said about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +152,13 @@ fn subject(pod: &Pod) -> Subject {
     }
 }
 
+/// What is wrong with the wishes of a pod, which has its sidecar without them.
+#[must_use]
+pub fn complaint(pod: &Pod, allowed_images: &[String]) -> Option<String> {
+    let (_, warnings) = options::read(pod.annotations(), allowed_images);
+    (!warnings.is_empty()).then(|| warnings.join("; "))
+}
+
 /// Whom to tell: the pod's controller, since a ReplicaSet's pods are looked at by nobody; else the pod.
 #[must_use]
 pub fn responsible(pod: &Pod) -> ObjectReference {
@@ -276,6 +286,22 @@ mod tests {
             template: Some("abcd".to_owned()),
         };
         assert_eq!(of(&pod), expected);
+    }
+
+    #[test]
+    fn wishes_that_are_not_understood_are_told() {
+        let with = |expose: &str| {
+            pod(|pod| {
+                pod["metadata"]["annotations"] =
+                    json!({"peerup.dev/expose": expose, "peerup.dev/status": "{}", "other": "x"});
+            })
+        };
+        assert_eq!(complaint(&with("http=8080"), &[]), None);
+        let text = complaint(&with("http"), &[]).unwrap();
+        assert!(
+            text.starts_with("annotation peerup.dev/expose=http: ignored: expected service=port"),
+            "{text}"
+        );
     }
 
     #[test]

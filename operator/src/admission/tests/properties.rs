@@ -18,8 +18,9 @@ fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 /// Annotations, some of ours among them, good and bad.
 fn annotations() -> impl Strategy<Value = Value> {
-    let keys = "hold image log-level cpu-request memory-limit container-mode name expose status";
-    let values = "joined container native debug 1 4Gi registry.example/peerup-sidecar:2 ?? {}";
+    let keys =
+        "hold image log-level cpu-request memory-limit container-mode name expose forward status";
+    let values = "joined container native debug 1 4Gi registry.example/peerup-sidecar:2 http=80 80=http@web ?? {}";
     let words = |text: &'static str| prop::sample::select(text.split(' ').collect::<Vec<_>>());
     let ours = words(keys).prop_map(|key| format!("peerup.dev/{key}"));
     let ours = prop::collection::btree_map(ours, words(values).prop_map(str::to_owned), 0..4);

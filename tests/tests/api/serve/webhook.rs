@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use peerup_tests::wait::eventually;
@@ -68,6 +69,64 @@ async fn pods_that_cannot_have_one_are_created_all_the_same() -> Result<()> {
         .pod("odd", |pod| pod["metadata"]["annotations"] = wishes)
         .await?;
     ensure!(sidecar(&odd), "bad wishes cost the pod its sidecar");
+    Ok(())
+}
+
+#[tokio::test]
+async fn services_reach_the_sidecar_and_bad_lists_are_told() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let good = json!({
+        "peerup.dev/expose": "http=8080,ssh=127.0.0.1:22", "peerup.dev/forward": "9000=http@shop/web",
+    });
+    let pod = world
+        .pod("good", |pod| pod["metadata"]["annotations"] = good)
+        .await?;
+    let given = |pod: &Pod| {
+        let spec = pod.spec.clone().unwrap_or_default();
+        let mut all = spec.init_containers.into_iter().flatten();
+        let ours = all.find(|container| container.name == "peerup");
+        let env = ours.and_then(|container| container.env).unwrap_or_default();
+        let wanted = ["PEERUP_EXPOSE", "PEERUP_FORWARD"];
+        let lists = env
+            .into_iter()
+            .filter(|variable| wanted.contains(&variable.name.as_str()));
+        lists
+            .map(|variable| variable.value.unwrap_or_default())
+            .collect::<Vec<_>>()
+    };
+    let lists = given(&pod);
+    ensure!(
+        lists == ["http=8080,ssh=127.0.0.1:22", "9000=http@shop/web"],
+        "{lists:?}"
+    );
+
+    let bad = json!({"peerup.dev/expose": "http=0", "peerup.dev/forward": "9000=http@web"});
+    let pod = world
+        .pod("bad", |pod| pod["metadata"]["annotations"] = bad)
+        .await?;
+    ensure!(
+        sidecar(&pod) && given(&pod) == ["9000=http@web"],
+        "{:?}",
+        given(&pod)
+    );
+    eventually("an event on the pod", SOON, async || {
+        let events = world.api::<Event>().list(&Default::default()).await?;
+        let told: Vec<_> = events
+            .iter()
+            .filter(|event| event.reason.as_deref() == Some("Degraded"))
+            .map(|event| event.note.clone().unwrap_or_default())
+            .collect();
+        ensure!(
+            told.len() == 1 && told[0].contains("annotation peerup.dev/expose=http=0"),
+            "{told:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    let url = format!("{}/metrics", world.operator.http);
+    let text = world.http.get(url).send().await?.text().await?;
+    let counted = r#"peerup_injection_total{reason="Degraded",result="injected"} 1"#;
+    ensure!(text.contains(counted), "{text}");
     Ok(())
 }
 
