@@ -18,6 +18,7 @@ mod resources;
 mod schema;
 
 pub mod names;
+pub mod relays;
 
 pub use codes::{
     CodeHash, CodeState, CodeStatus, Delivery, DeliveryType, HashesDelivery, PairingCode,

@@ -8,7 +8,11 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use peerup_crds::{Peer, PeerMethod, PeerNetwork, PeerState, PodRef, names::annotations};
+use peerup_crds::{
+    Peer, PeerMethod, PeerNetwork, PeerState, PodRef,
+    names::annotations,
+    relays::{self, Side},
+};
 use peerup_pairing::names;
 use peerup_protocol::{
     PeerId, UnixTime,
@@ -27,12 +31,7 @@ use super::{
     problem::Refusal,
     settings,
 };
-use crate::{
-    clock,
-    keys::NetworkKey,
-    network::addresses::{self, Side},
-    pods::is_ready,
-};
+use crate::{clock, keys::NetworkKey, network::addresses, pods::is_ready};
 
 /// New keys that one pod may bring …
 const MOST_REKEYS: usize = 3;
@@ -208,11 +207,11 @@ impl Api {
     ) -> Result<SecretText, Refusal> {
         let network = &caller.network;
         let namespaced = network.namespace().unwrap_or_default();
-        let all = addresses::responders(network, &self.context.config.cluster_domain, Side::Inside);
-        let relays = network.status.as_ref().map(|status| &status.relays);
+        let all = relays::responders(network, Side::Inside);
+        let known = network.status.as_ref().map(|status| &status.relays);
         let responders = all.into_iter().filter_map(|responder| {
             let id = responder.peer.to_string();
-            let relay = relays?.iter().find(|relay| relay.peer_id == id)?;
+            let relay = known?.iter().find(|relay| relay.peer_id == id)?;
             at_pod(
                 responder,
                 &*self.context.stores.pods.get(&namespaced, &relay.name)?,

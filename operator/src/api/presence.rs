@@ -1,18 +1,17 @@
 //! `presence`: a relay tells who is online at it, and learns its outside addresses and limits.
 
 use kube::ResourceExt;
-use peerup_crds::{PeerNetwork, names};
+use peerup_crds::{
+    PeerNetwork, names,
+    relays::{self, Side},
+};
 use peerup_protocol::{
     Multiaddr,
     api::{Limits, PresenceAnswer, PresenceRequest},
 };
 
 use super::{Api, callers::RelayCaller, problem::Refusal};
-use crate::{
-    clock,
-    context::RelayPresence,
-    network::addresses::{self, Side},
-};
+use crate::{clock, context::RelayPresence};
 
 impl Api {
     pub(super) fn presence(
@@ -29,7 +28,7 @@ impl Api {
         self.context
             .presence
             .record(&network.uid().unwrap_or_default(), relay.ordinal, told);
-        let addresses = outside(network, relay.ordinal, &self.context.config.cluster_domain);
+        let addresses = outside(network, relay.ordinal);
         Ok(PresenceAnswer {
             addresses,
             limits: limits(network),
@@ -37,20 +36,12 @@ impl Api {
     }
 }
 
-fn outside(network: &PeerNetwork, ordinal: u8, cluster_domain: &str) -> Vec<Multiaddr> {
-    let (namespace, name) = (network.namespace().unwrap_or_default(), network.name_any());
-    let replica = names::relay_replica(&name, ordinal);
-    let relays = network
-        .status
-        .as_ref()
-        .map(|status| status.relays.as_slice())
-        .unwrap_or_default();
-    let known = relays
-        .iter()
-        .find(|relay| relay.name == replica)
-        .map(|relay| relay.addresses.as_slice());
-    let host = addresses::inside_host(&namespace, &name, ordinal, cluster_domain);
-    addresses::of_side(known.unwrap_or_default(), &host, Side::Outside)
+fn outside(network: &PeerNetwork, ordinal: u8) -> Vec<Multiaddr> {
+    let replica = names::relay_replica(&network.name_any(), ordinal);
+    let mut all = network.status.iter().flat_map(|status| &status.relays);
+    all.find(|relay| relay.name == replica)
+        .map(|relay| relays::addresses(network, relay, Side::Outside))
+        .unwrap_or_default()
 }
 
 fn limits(network: &PeerNetwork) -> Limits {

@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
-use peerup_crds::{PeerNetwork, ServiceType, names};
-use peerup_protocol::{Multiaddr, code::Responder};
+use peerup_crds::{
+    PeerNetwork, ServiceType, names,
+    relays::{self, is_dialable},
+};
+use peerup_protocol::Multiaddr;
 
 /// Ports of one relay as seen from somewhere; a port that is not offered there is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +17,6 @@ struct Ports {
     quic: Option<u16>,
     stun: Option<u16>,
     stun_alternate: Option<u16>,
-}
-
-/// From where somebody asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// A pod of the cluster.
-    Inside,
-    /// A machine anywhere else.
-    Outside,
 }
 
 /// Most addresses of one relay.
@@ -38,13 +32,10 @@ pub(crate) const STUN: &str = "stun";
 pub(crate) const STUN_ALTERNATE: &str = "stun-alternate";
 
 /// The DNS name of a relay's pod.
-#[must_use]
-pub fn inside_host(namespace: &str, network: &str, ordinal: u8, cluster_domain: &str) -> String {
-    let (pod, headless) = (
-        names::relay_replica(network, ordinal),
-        names::relay_headless(network),
-    );
-    format!("{pod}.{headless}.{namespace}.svc.{cluster_domain}")
+fn inside_host(namespace: &str, network: &str, ordinal: u8, cluster_domain: &str) -> String {
+    let relay = names::relay_replica(network, ordinal);
+    let host = relays::inside_host(namespace, network, &relay);
+    format!("{host}{cluster_domain}")
 }
 
 /// All addresses of a relay: inside ones first; the advertised outside ones, else those that the cluster shows.
@@ -184,48 +175,6 @@ fn at(host: &str, ports: Ports) -> Vec<Multiaddr> {
         .collect()
 }
 
-/// The addresses of a relay, as its network's status lists them, that are of use on one side.
-#[must_use]
-pub fn of_side(addresses: &[String], inside_host: &str, side: Side) -> Vec<Multiaddr> {
-    let inside = format!("/dns4/{inside_host}/");
-    let wanted = match side {
-        Side::Inside => true,
-        Side::Outside => false,
-    };
-    let texts = addresses
-        .iter()
-        .filter(|text| text.starts_with(&inside) == wanted);
-    texts.filter_map(|text| text.parse().ok()).collect()
-}
-
-/// Who answers a code of this network, and where, as its status says; relays without an address on that side are left out.
-#[must_use]
-pub fn responders(network: &PeerNetwork, cluster_domain: &str, side: Side) -> Vec<Responder> {
-    let namespace = network.namespace().unwrap_or_default();
-    let relays = network
-        .status
-        .as_ref()
-        .map(|status| status.relays.as_slice())
-        .unwrap_or_default();
-    let mut all = Vec::new();
-    for (ordinal, relay) in (0..).zip(relays) {
-        let host = inside_host(&namespace, &network.name_any(), ordinal, cluster_domain);
-        let mut addresses = of_side(&relay.addresses, &host, side);
-        addresses.retain(is_dialable);
-        addresses.truncate(peerup_protocol::code::MAX_ADDRESSES);
-        if let Some(peer) = relay.peer_id.parse().ok().filter(|_| !addresses.is_empty()) {
-            all.push(Responder { peer, addresses });
-        }
-    }
-    all
-}
-
-/// Whether peers dial it; STUN addresses are plain UDP.
-fn is_dialable(address: &Multiaddr) -> bool {
-    let text = address.to_string();
-    text.contains("/tcp/") || text.ends_with("/quic-v1")
-}
-
 /// What is wrong with an advertised address, if anything.
 pub(crate) fn problem(text: &str) -> Option<String> {
     match text.parse::<Multiaddr>() {
@@ -339,45 +288,6 @@ mod tests {
             outside(&network, Some(&service()), Some(&pod())),
             ["/dns4/relay.example.com/tcp/443"]
         );
-    }
-
-    #[test]
-    fn codes_carry_only_what_is_dialled_on_their_side() {
-        let mut network = network("NodePort");
-        let peer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-        let addresses = all(&network, 0, "cluster.local", Some(&service()), Some(&pod()));
-        network.status = Some(peerup_crds::PeerNetworkStatus {
-            relays: vec![peerup_crds::RelayStatus {
-                name: "main-relay-0".to_owned(),
-                peer_id: peer.to_owned(),
-                addresses: addresses.iter().map(ToString::to_string).collect(),
-                state: peerup_crds::RelayState::Ready,
-            }],
-            ..Default::default()
-        });
-        let of = |side| -> Vec<String> {
-            let responders = responders(&network, "cluster.local", side);
-            responders
-                .iter()
-                .flat_map(|responder| &responder.addresses)
-                .map(ToString::to_string)
-                .collect()
-        };
-        let host = "/dns4/main-relay-0.main-relays.shop.svc.cluster.local";
-        assert_eq!(
-            of(Side::Inside),
-            [
-                format!("{host}/udp/4001/quic-v1"),
-                format!("{host}/tcp/4001")
-            ]
-        );
-        let outside = [
-            "/ip4/10.1.0.4/udp/30002/quic-v1",
-            "/ip4/10.1.0.4/tcp/30001",
-            "/ip6/fd00::4/udp/30002/quic-v1",
-            "/ip6/fd00::4/tcp/30001",
-        ];
-        assert_eq!(of(Side::Outside), outside);
     }
 
     #[test]

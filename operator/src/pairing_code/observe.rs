@@ -3,19 +3,14 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use peerup_crds::{PairingCode, PeerNetwork};
+use peerup_crds::{
+    PairingCode, PeerNetwork,
+    relays::{Side, responders},
+};
 use peerup_protocol::UnixTime;
 
 use super::decide::{Delivery, Observed, hashes, may_come, secret_name};
-use crate::{
-    clock,
-    context::Context,
-    keys::KeyError,
-    network::{
-        addresses::{self, Side},
-        observe::available,
-    },
-};
+use crate::{clock, context::Context, keys::KeyError, network::observe::available};
 
 /// Looks.
 pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Delivery) -> Observed {
@@ -31,7 +26,6 @@ pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Deliv
         .into_iter()
         .filter(|other| other.uid() != code.uid())
         .collect();
-    let domain = &context.config.cluster_domain;
     let now = clock::now();
     Observed {
         now,
@@ -40,9 +34,7 @@ pub(super) fn observe(context: &Context, code: Arc<PairingCode>, delivery: Deliv
             .map_or(Err(KeyError::NotMade), |network| context.keys.of(network)),
         responders: network
             .as_deref()
-            .map_or_else(Vec::new, |network: &PeerNetwork| {
-                addresses::responders(network, domain, Side::Outside)
-            }),
+            .map_or_else(Vec::new, |network| responders(network, Side::Outside)),
         other_codes: others
             .iter()
             .map(|other| counted(other, &code, network.as_deref(), now))

@@ -4,6 +4,7 @@ use kube::ResourceExt as _;
 use peerup_crds::{
     PeerNetwork, PeerNetworkStatus, RelayState, RelayStatus, ServiceType, Switch, UsedGroup,
     names::{self, conditions as types},
+    relays,
 };
 use peerup_protocol::record::MAX_REVOCATIONS;
 
@@ -140,12 +141,12 @@ fn ready(seen: &Observed, available: &Said) -> Said {
     Said::yes("Running", "relays serve and documents are signed")
 }
 
-fn relay_available(seen: &Observed, relays: &[RelayStatus]) -> Said {
-    let ready = relays
+fn relay_available(seen: &Observed, all: &[RelayStatus]) -> Said {
+    let ready = all
         .iter()
         .filter(|relay| relay.state == RelayState::Ready)
         .count();
-    let serving = format!("{ready} of {} relays are ready", relays.len());
+    let serving = format!("{ready} of {} relays are ready", all.len());
     if ready == 0 {
         return Said::no(
             "NoRelayReady",
@@ -173,10 +174,11 @@ fn relay_available(seen: &Observed, relays: &[RelayStatus]) -> Said {
             ),
         );
     }
-    let outside = relays
-        .iter()
-        .zip(0..)
-        .any(|(relay, ordinal)| has_outside(seen, relay, ordinal));
+    let has_outside = |relay: &RelayStatus| {
+        let outside = relays::addresses(&seen.network, relay, relays::Side::Outside);
+        !outside.is_empty()
+    };
+    let outside = all.iter().any(has_outside);
     match (outside, managed.service.type_) {
         (true, _) => Said::yes("Available", serving),
         (false, ServiceType::ClusterIP) => Said::yes(
@@ -190,15 +192,6 @@ fn relay_available(seen: &Observed, relays: &[RelayStatus]) -> Said {
             format!("{serving}; no address from outside is known yet"),
         ),
     }
-}
-
-fn has_outside(seen: &Observed, relay: &RelayStatus, ordinal: u8) -> bool {
-    let (namespace, name) = (
-        seen.network.namespace().unwrap_or_default(),
-        seen.network.name_any(),
-    );
-    let host = addresses::inside_host(&namespace, &name, ordinal, &seen.relay.cluster_domain);
-    !addresses::of_side(&relay.addresses, &host, addresses::Side::Outside).is_empty()
 }
 
 fn injection_ready(seen: &Observed) -> Said {
