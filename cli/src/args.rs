@@ -136,6 +136,8 @@ pub(crate) enum Command {
     /// Print the manual page, or write the pages of all commands
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManArgs),
+    /// Codes and peers of the networks in a cluster; as `kubectl peerup` where this program is called kubectl-peerup
+    Kubectl(crate::kubectl::KubectlArgs),
     /// Print the version
     Version,
 }

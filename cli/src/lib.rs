@@ -15,6 +15,7 @@ mod daemon;
 mod failure;
 mod home;
 mod join;
+mod kubectl;
 mod logging;
 mod manual;
 mod out;
@@ -40,7 +41,12 @@ use home::Home;
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let done = if kubectl::is_called(std::env::args_os().next().as_deref()) {
+        kubectl::run(kubectl::Plugin::parse().args)
+    } else {
+        run(Cli::parse())
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("peerup: {failure}");
@@ -59,6 +65,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Version => out::text(concat!("peerup ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completion(args) => manual::completion(args.shell),
         Command::Man(args) => manual::pages(args.dir.as_deref()),
+        Command::Kubectl(args) => {
+            logging::to_terminal(&cli.log)?;
+            kubectl::run(args)
+        }
         Command::Daemon(args) => daemon(&args, &cli.log, &home()?),
         Command::Join(args) => {
             logging::to_terminal(&cli.log)?;

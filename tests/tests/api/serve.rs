@@ -4,6 +4,7 @@
 mod attest;
 mod hashes;
 mod joiner;
+mod kubectl;
 mod members;
 mod pairing;
 mod replicas;

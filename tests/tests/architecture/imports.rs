@@ -6,6 +6,8 @@ use std::process::Command;
 use peerup_tests::light::repository;
 use serde::Deserialize;
 
+use crate::sources::{Source, sources};
+
 /// What each room may import of ours.
 const TABLE: [(&str, &[&str]); 12] = [
     ("protocol", &[]),
@@ -27,7 +29,7 @@ const TABLE: [(&str, &[&str]); 12] = [
     ("operator", &["protocol", "pairing", "crds"]),
     ("relay", &["protocol", "pairing", "node", "operator-client"]),
     ("sidecar", &["protocol", "agent", "operator-client"]),
-    ("cli", &["protocol", "agent"]),
+    ("cli", &["protocol", "agent", "crds"]),
     ("tests", &["protocol", "crds"]),
 ];
 
@@ -86,12 +88,12 @@ fn pure_rooms_list_no_impure_crate() {
 }
 
 #[test]
-fn only_operator_and_crds_know_kubernetes() {
+fn what_runs_beside_applications_knows_no_kubernetes() {
     let metadata = Metadata::read();
     for room in [
         "peerup-relay",
         "peerup-sidecar",
-        "peerup-cli",
+        "peerup-agent",
         "peerup-node",
     ] {
         let all = metadata.everything_in(room);
@@ -108,6 +110,21 @@ fn only_operator_and_crds_know_kubernetes() {
             .everything_in("peerup-operator")
             .contains("kube-client")
     );
+}
+
+#[test]
+fn one_module_of_the_cli_knows_kubernetes() {
+    let knows = |source: &Source| {
+        let names = ["kube::", "k8s_openapi::", "peerup_crds::"];
+        names.iter().any(|name| source.text.contains(name))
+    };
+    let (inside, outside): (Vec<_>, Vec<_>) = sources()
+        .into_iter()
+        .filter(|source| source.path.starts_with("cli/") && knows(source))
+        .map(|source| source.path)
+        .partition(|path| path.starts_with("cli/src/kubectl"));
+    assert!(!inside.is_empty(), "the search finds nothing");
+    assert!(outside.is_empty(), "{outside:?}");
 }
 
 #[test]
