@@ -6,12 +6,16 @@ use peerup_protocol::api::RefusalReason;
 use prometheus::core::Collector;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::config::Config;
+
 /// All metrics of this program, in one registry with the prefix `peerup_`.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Registry,
     reservations: IntGauge,
+    reservations_limit: IntGauge,
     circuits: IntGauge,
+    circuits_limit: IntGauge,
     probation_peers: IntGauge,
     denied: IntCounterVec,
     pairing_attempts: IntCounterVec,
@@ -40,15 +44,23 @@ impl StunResult {
 }
 
 impl Metrics {
-    /// Registers everything; each label has its metric from the start.
+    /// Registers everything; each label has its metric from the start. Limits are told beside what they limit.
     ///
     /// # Errors
     /// When two metrics have one name.
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(config: &Config) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new_custom(Some("peerup".to_owned()), None)?,
             reservations: IntGauge::new("relay_reservations", "Peers that hold a reservation.")?,
+            reservations_limit: IntGauge::new(
+                "relay_reservations_limit",
+                "Reservations that there can be at most.",
+            )?,
             circuits: IntGauge::new("relay_circuits", "Circuits that are carried.")?,
+            circuits_limit: IntGauge::new(
+                "relay_circuits_limit",
+                "Circuits that there can be at most.",
+            )?,
             probation_peers: IntGauge::new(
                 "relay_probation_peers",
                 "Connections of peers that are not members yet.",
@@ -75,13 +87,19 @@ impl Metrics {
         };
         metrics.register()?;
         metrics.prepare();
+        metrics
+            .reservations_limit
+            .set(gauge(config.max_reservations));
+        metrics.circuits_limit.set(gauge(config.max_circuits));
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 7] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(self.reservations.clone()),
+            Box::new(self.reservations_limit.clone()),
             Box::new(self.circuits.clone()),
+            Box::new(self.circuits_limit.clone()),
             Box::new(self.probation_peers.clone()),
             Box::new(self.denied.clone()),
             Box::new(self.pairing_attempts.clone()),
@@ -193,4 +211,45 @@ fn reasons(denied: &Denied) -> [(&'static str, u64); 11] {
         ("record", record),
         ("misdirected", misdirected),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_told_beside_what_they_limit() {
+        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let config = Config::parse_from([
+            "peerup-relay",
+            "--network=shop/crew",
+            "--dht-namespace=crew",
+            "--operator-url=https://localhost:9444",
+            "--operator-ca-file=/ca",
+            "--token-file=/token",
+            "--key-file=/seed",
+            "--state-dir=/state",
+            "--inside-host=localhost",
+            &format!("--network-public-key={key}"),
+            "--max-reservations=16",
+            "--max-circuits=8",
+        ]);
+        let text = Metrics::new(&config).unwrap().text().unwrap();
+        let told: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("peerup_relay_") && !line.contains("denied"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "peerup_relay_circuits 0",
+                "peerup_relay_circuits_limit 8",
+                "peerup_relay_probation_peers 0",
+                "peerup_relay_reservations 0",
+                "peerup_relay_reservations_limit 16",
+            ]
+        );
+    }
 }

@@ -79,7 +79,7 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let seed = read_seed(&config)?;
         let key = SigningKey::from_bytes(seed.expose());
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new(&config)?;
         let listen_failed = |what| move |source| StartError::Listen { what, source };
         let http = TcpListener::bind(config.http_listen)
             .await

@@ -10,6 +10,7 @@ use axum::{
     routing::post,
 };
 use data_encoding::BASE64;
+use prometheus::IntCounter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     config::Config,
     context::Context,
+    metrics::InjectionMetrics,
     tls::{
         Certificates,
         listener::{self, Limits},
@@ -92,6 +94,33 @@ struct Admitted {
     warnings: Vec<String>,
 }
 
+/// Why a review gets no answer that the API server can use. Only what is the operator's own fault
+/// counts: anyone in the cluster can send nonsense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// There is no certificate authority yet, so sidecars could not be told whom to believe.
+    NotReady,
+    /// The patch cannot be written as JSON.
+    Unwritable,
+}
+
+impl Failure {
+    const ALL: [Self; 2] = [Self::NotReady, Self::Unwritable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotReady => "NotReady",
+            Self::Unwritable => "Unwritable",
+        }
+    }
+
+    fn counter(self, metrics: &InjectionMetrics) -> IntCounter {
+        metrics
+            .requests
+            .with_label_values(&["error", self.as_str()])
+    }
+}
+
 struct Webhook {
     context: Context,
     settings: Settings,
@@ -105,6 +134,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let settings = settings(&context.config);
+    // a counter that begins with its first error shows no increase
+    for failure in Failure::ALL {
+        failure.counter(&context.metrics.injection);
+    }
     let router = Router::new()
         .route("/v1/inject", post(review))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -138,10 +171,11 @@ async fn review(State(webhook): State<Arc<Webhook>>, Json(review): Json<Review>)
     {
         return answer(request.uid, Vec::new(), None);
     }
+    let metrics = &webhook.context.metrics.injection;
     let Some(operator_ca) = webhook.context.ca.get() else {
+        Failure::NotReady.counter(metrics).inc();
         return (StatusCode::SERVICE_UNAVAILABLE, "this replica is not ready").into_response();
     };
-    let metrics = &webhook.context.metrics.injection;
     let timer = metrics.duration.start_timer();
     let verdict = webhook.decide(&request, &operator_ca).await;
     timer.observe_duration();
@@ -165,7 +199,10 @@ async fn review(State(webhook): State<Arc<Webhook>>, Json(review): Json<Review>)
         Decision::Skip(_) => answer(request.uid, warnings, None),
         Decision::Patch(operations) => match serde_json::to_vec(&operations) {
             Ok(patch) => answer(request.uid, warnings, Some(BASE64.encode(&patch))),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            Err(error) => {
+                Failure::Unwritable.counter(metrics).inc();
+                (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+            }
         },
     }
 }

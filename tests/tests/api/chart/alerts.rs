@@ -3,10 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use peerup_tests::light::repository;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, ListParams, PostParams};
+use kube::core::Request;
+use peerup_tests::light::{self, Light, repository};
 use peerup_tests::tools::{promtool, run};
+use peerup_tests::wait::eventually;
 use serde_json::{Value, json};
 
 use super::{find, objects};
@@ -127,4 +133,58 @@ fn they_name_only_metrics_that_exist() -> Result<()> {
     let unknown: Vec<_> = named.difference(&registered).collect();
     ensure!(unknown.is_empty(), "no program registers {unknown:?}");
     Ok(())
+}
+
+/// The alert about webhook errors also reads the API server's own counts: they must have these names and labels.
+#[tokio::test]
+async fn the_api_server_counts_what_it_could_not_ask() -> Result<()> {
+    let client = Light::shared()?.client().await?;
+    let namespace = light::namespace(&client, "unasked").await?;
+    let webhook = |name: &str, policy: &str, resource: &str| {
+        json!({
+            "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": policy,
+            "clientConfig": { "url": "https://127.0.0.1:1/v1/inject" },
+            "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": [resource], "operations": ["CREATE"] }],
+            "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+        })
+    };
+    let configuration = serde_json::from_value(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": namespace },
+        "webhooks": [
+            webhook("namespace.inject.peerup.dev", "Ignore", "configmaps"),
+            webhook("pod.inject.peerup.dev", "Fail", "secrets"),
+        ],
+    }))?;
+    Api::<MutatingWebhookConfiguration>::all(client.clone())
+        .create(&PostParams::default(), &configuration)
+        .await?;
+    let (maps, secrets) = (
+        Api::<ConfigMap>::namespaced(client.clone(), &namespace),
+        Api::<Secret>::namespaced(client.clone(), &namespace),
+    );
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let any = json!({ "metadata": { "name": "any" } });
+    eventually("the counts", Duration::from_secs(60), async || {
+        maps.create(&dry, &serde_json::from_value(any.clone())?)
+            .await?;
+        let refused = secrets
+            .create(&dry, &serde_json::from_value(any.clone())?)
+            .await;
+        ensure!(refused.is_err(), "the webhook is not known yet");
+        let page = client
+            .request_text(Request::new("/metrics").list(&ListParams::default())?)
+            .await?;
+        for counted in [
+            r#"apiserver_admission_webhook_fail_open_count{name="namespace.inject.peerup.dev","#,
+            r#"apiserver_admission_webhook_rejection_count{error_type="calling_webhook_error",name="pod.inject.peerup.dev","#,
+        ] {
+            ensure!(page.contains(counted), "no {counted}");
+        }
+        Ok(())
+    })
+    .await
 }
