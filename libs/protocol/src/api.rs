@@ -52,7 +52,7 @@ pub mod path {
 #[serde(rename_all = "camelCase")]
 pub struct AttestRequest {
     /// The sidecar's identity.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
     /// Its signature over [`crate::message::attest`].
     #[serde(with = "crate::base64")]
@@ -113,7 +113,7 @@ pub struct PodReport {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutsideReport {
     /// Whose.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
     /// When it was made.
     pub time: UnixTime,
@@ -142,7 +142,7 @@ pub struct LookupRequest {
     /// The slot of M1.
     pub slot: Slot,
     /// The joiner.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
 }
 
@@ -168,7 +168,7 @@ pub struct RedeemRequest {
     /// The slot of M1.
     pub slot: Slot,
     /// The joiner, as its connection proves.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
     /// The name it asks for.
     pub name: PeerName,
@@ -263,7 +263,7 @@ pub struct FailureRequest {
     /// The slot of M1.
     pub slot: Slot,
     /// The joiner.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
     /// What went wrong.
     pub reason: RefusalReason,
@@ -278,7 +278,7 @@ pub struct Empty {}
 #[serde(rename_all = "camelCase")]
 pub struct RenewRequest {
     /// The member, as its connection proves.
-    #[serde(rename = "peerID")]
+    #[serde(rename = "peerID", with = "crate::peer_text")]
     pub peer_id: PeerId,
 }
 
@@ -297,6 +297,7 @@ pub struct RenewAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceRequest {
     /// Members connected to this relay.
+    #[serde(with = "crate::peer_text::list")]
     pub online: Vec<PeerId>,
     /// Reservations it holds.
     pub reservations: u32,

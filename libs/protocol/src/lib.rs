@@ -26,6 +26,7 @@ pub mod stun;
 pub mod wire;
 
 mod base64;
+mod peer_text;
 #[cfg(test)]
 mod vectors;
 

@@ -105,6 +105,7 @@ struct Unchecked {
     evidence: Vec<String>,
     public_addresses: Vec<IpAddr>,
     path: Path,
+    #[serde(with = "crate::peer_text::list")]
     relays: Vec<PeerId>,
     changed_time: UnixTime,
     version: String,
