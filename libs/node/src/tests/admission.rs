@@ -80,7 +80,7 @@ async fn without_a_record_nothing_opens() {
     peer.node.admit(relay.id()).await;
     peer.node.dial(relay.id(), relay.tcp()).await.unwrap();
     for protocol in [Protocol::Roster, Protocol::Report] {
-        let refused = peer.node.open(relay.id(), protocol).await;
+        let refused = peer.node.open(relay.id(), protocol.clone()).await;
         assert!(
             matches!(refused, Err(OpenError::Unsupported)),
             "{protocol:?}"
