@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use peerup_protocol::id::{PeerName, ServiceName};
+use peerup_protocol::service::{Expose, Forward};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -18,14 +20,20 @@ Exit codes:
   8  no peer runs on this state directory, or it does not answer
   9  the membership has ended: revoked, or expired and not renewed
  10  join: stopped by a signal before it was done
- 11  a peer runs on this state directory already";
+ 11  a peer runs on this state directory already
+ 12  no other member has this name
+ 13  the other peer was not reached, or did not answer
+ 14  verify: not verified, because somebody said no, or nobody answered
+ 15  the service or forward can't be had, or is not there";
 
 const EXAMPLES: &str = "\
 Examples:
   peerup join peerup1-aeati5ip… --name laptop
   pass show peerup/code | peerup join - --name laptop
   peerup status
-  peerup status --json | jq .phase
+  peerup ping home
+  peerup verify home
+  peerup forward 9000=http@web && curl http://127.0.0.1:9000
   peerup stop && peerup start
   peerup leave";
 
@@ -35,6 +43,38 @@ Examples:
   pass show peerup/code | peerup join - --name laptop
   peerup join --code-file code.txt --state-dir /var/lib/peerup --foreground
   peerup join                        join again with the stored membership";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  peerup status
+  peerup status --json | jq .phase";
+
+const PING_EXAMPLES: &str = "\
+Examples:
+  peerup ping home
+  peerup ping home -c 1 --json | jq '.answers[0].path'";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  peerup traceroute home";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  peerup verify home                 both people call each other and run this
+  peerup verify home --digits        for people who are not online together
+  peerup verify home --same-digits '12345 67890 …'";
+
+const EXPOSE_EXAMPLES: &str = "\
+Examples:
+  peerup expose http=8080
+  peerup expose http=8080 ssh=192.168.1.7:22
+  peerup expose --remove ssh";
+
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  peerup forward 9000=http@web       the service http of the peer web
+  peerup forward 9000=http@shop/web  of any peer of a service account
+  peerup forward --remove 9000";
 
 const DAEMON_EXAMPLES: &str = "\
 Examples:
@@ -113,11 +153,29 @@ pub(crate) enum Command {
     #[command(after_help = JOIN_EXAMPLES, after_long_help = format!("{JOIN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Join(JoinArgs),
     /// Show this peer: who it is, how it can be reached, whom it knows
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_help = STATUS_EXAMPLES, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT_CODES}"))]
     Status(ShowArgs),
     /// List the other members of the network
     #[command(after_long_help = EXIT_CODES)]
     Peers(ShowArgs),
+    /// Measure the time to another peer and back
+    #[command(after_help = PING_EXAMPLES, after_long_help = format!("{PING_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Ping(PingArgs),
+    /// Show what lies on the way to another peer
+    #[command(after_help = TRACE_EXAMPLES, after_long_help = format!("{TRACE_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Traceroute(TraceArgs),
+    /// Compare with the person at another peer that nobody sits in between
+    #[command(after_help = VERIFY_EXAMPLES, after_long_help = format!("{VERIFY_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Verify(VerifyArgs),
+    /// Offer services of this machine to the network, also after the next start
+    #[command(after_help = EXPOSE_EXAMPLES, after_long_help = format!("{EXPOSE_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Expose(ExposeArgs),
+    /// Reach services of other peers on local ports, also after the next start
+    #[command(after_help = FORWARD_EXAMPLES, after_long_help = format!("{FORWARD_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Forward(ForwardArgs),
+    /// List what is exposed and forwarded
+    #[command(after_long_help = EXIT_CODES)]
+    Services(ShowArgs),
     /// Bring the peer of the stored membership back in the background
     #[command(after_long_help = EXIT_CODES)]
     Start,
@@ -163,6 +221,77 @@ pub(crate) struct JoinArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PingArgs {
+    /// The other peer
+    #[arg(value_name = "NAME")]
+    pub(crate) peer: PeerName,
+    /// How often, once a second
+    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) count: u32,
+    /// Print JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// The other peer
+    #[arg(value_name = "NAME")]
+    pub(crate) peer: PeerName,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The other peer
+    #[arg(value_name = "NAME")]
+    pub(crate) peer: PeerName,
+    /// Say yes without asking. Only for programs that compare themselves: who does not look is not protected
+    #[arg(long, conflicts_with = "no")]
+    pub(crate) yes: bool,
+    /// Say no without asking
+    #[arg(long)]
+    pub(crate) no: bool,
+    /// Print sixty digits instead, the same at both peers whether or not they are online
+    #[arg(long, conflicts_with_all = ["yes", "no", "same_digits"])]
+    pub(crate) digits: bool,
+    /// Compare with the sixty digits that the other person has told, `-` for standard input
+    #[arg(long, value_name = "DIGITS", conflicts_with_all = ["yes", "no"])]
+    pub(crate) same_digits: Option<String>,
+    /// Print JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExposeArgs {
+    /// The service's name in the network, and where its program listens
+    #[arg(value_name = "NAME=[HOST:]PORT", required_unless_present = "remove")]
+    pub(crate) services: Vec<Expose>,
+    /// Offer this service no longer, and close its connections
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) remove: Vec<ServiceName>,
+    /// Print the services as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForwardArgs {
+    /// The port on 127.0.0.1, and which service of whom it leads to
+    #[arg(value_name = "PORT=SERVICE@NAME", required_unless_present = "remove")]
+    pub(crate) forwards: Vec<Forward>,
+    /// Forward this local port no longer, and close its connections
+    #[arg(long, value_name = "PORT", num_args = 1..)]
+    pub(crate) remove: Vec<u16>,
+    /// Print the services as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -4,15 +4,24 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use crate::failure::Failure;
 
-/// Asks until yes or no is said; `instead` names the flags for those who can't be asked.
-pub(crate) fn yes_or_no(question: &str, instead: &str) -> Result<bool, Failure> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Failure::Usage(format!(
-            "expected {instead}, since nobody can be asked: standard input is no terminal"
-        )));
+/// Whether there is somebody to ask; `instead` names the flags for those who can't be asked.
+pub(crate) fn can_ask(instead: &str) -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
     }
-    answered(question, &mut stdin.lock(), &mut std::io::stderr())
+    Err(Failure::Usage(format!(
+        "expected {instead}, since nobody can be asked: standard input is no terminal"
+    )))
+}
+
+/// Asks until yes or no is said.
+pub(crate) fn yes_or_no(question: &str, instead: &str) -> Result<bool, Failure> {
+    can_ask(instead)?;
+    answered(
+        question,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr(),
+    )
 }
 
 /// The end of the input is a no.

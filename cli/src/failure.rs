@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use peerup_agent::local::ClientError;
+use peerup_agent::local::{ClientError, title};
 use peerup_agent::{AgentError, StateError};
 use peerup_protocol::code::CodeError;
 
@@ -56,6 +56,10 @@ pub(crate) enum Failure {
     StillJoining(String),
     #[error("the peer in the background ended: {said}")]
     DaemonEnded { code: Option<u8>, said: String },
+    #[error("{0} did not answer")]
+    NoAnswer(String),
+    #[error("{peer} is not verified: {why}")]
+    Unverified { peer: String, why: String },
     #[error("stopped before it was done")]
     Interrupted,
     #[error("{0}")]
@@ -81,9 +85,8 @@ impl Failure {
             | Self::StillEnding(_)
             | Self::DaemonEnded { code: None, .. }
             | Self::Agent(AgentError::Node(_))
-            | Self::Client(
-                ClientError::Io { .. } | ClientError::Unexpected(_) | ClientError::Refused(_),
-            ) => 1,
+            | Self::Client(ClientError::Io { .. } | ClientError::Unexpected(_)) => 1,
+            Self::Client(ClientError::Refused(problem)) => refused(&problem.title),
             Self::Usage(_) | Self::NoCode(_) => 2,
             Self::NotACode(_) | Self::Invite => 3,
             Self::Expired(_) => 4,
@@ -99,10 +102,24 @@ impl Failure {
             Self::Agent(AgentError::Ended) => 9,
             Self::Interrupted => 10,
             Self::AlreadyRunning(_) => 11,
+            Self::NoAnswer(_) => 13,
+            Self::Unverified { .. } => 14,
             Self::DaemonEnded {
                 code: Some(code), ..
             } => *code,
         }
+    }
+}
+
+/// The exit code for a refusal of the running peer.
+fn refused(title: &str) -> u8 {
+    match title {
+        title::NOT_KEPT => 7,
+        title::NO_SUCH_MEMBER => 12,
+        title::NOT_JOINED | title::NO_ANSWER | title::BUSY => 13,
+        title::NO_SUCH_COMPARISON => 14,
+        title::NOT_POSSIBLE | title::NO_SUCH_SERVICE => 15,
+        _ => 1,
     }
 }
 

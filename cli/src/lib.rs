@@ -20,12 +20,15 @@ mod logging;
 mod manual;
 mod out;
 mod peer;
+mod ping;
 mod prepare;
 #[cfg(test)]
 mod scratch;
+mod services;
 mod source;
 mod status;
 mod stop;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +83,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Status(args) => ask(&cli.log, status::show(&home()?, args.json)),
         Command::Peers(args) => ask(&cli.log, status::peers(&home()?, args.json)),
+        Command::Ping(args) => ask(&cli.log, ping::ping(&home()?, &args)),
+        Command::Traceroute(args) => ask(&cli.log, ping::traceroute(&home()?, &args)),
+        Command::Verify(args) => ask(&cli.log, verify::verify(&home()?, &args)),
+        Command::Expose(args) => ask(&cli.log, services::expose(&home()?, &args)),
+        Command::Forward(args) => ask(&cli.log, services::forward(&home()?, &args)),
+        Command::Services(args) => ask(&cli.log, services::list(&home()?, args.json)),
         Command::Stop => ask(&cli.log, stop::stop(&home()?)),
         Command::Leave(args) => ask(&cli.log, stop::leave(&home()?, args.yes)),
     }

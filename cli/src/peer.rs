@@ -19,6 +19,8 @@ use crate::prepare::Prepared;
 const STATUS_PAUSE: Duration = Duration::from_secs(10);
 /// Longest time to say goodbye to relays and peers.
 const GRACE: Duration = Duration::from_secs(3);
+/// Pause between two looks whether the state directory is free.
+const RELEASE_LOOK: Duration = Duration::from_millis(10);
 /// How long relays that do not answer are asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,8 +44,9 @@ impl Running {
         let stop = CancellationToken::new();
         let signals = tokio::spawn(signalled(signals()?, stop.clone()));
         let store = Arc::new(prepared.store);
-        let server = Server::bind(&store)?;
-        let writer = tokio::spawn(write_status(Arc::clone(&store), board.watch()));
+        let server = Server::bind(Arc::clone(&store))?;
+        let writer = write_status(Arc::clone(&store), board.watch(), stop.clone());
+        let writer = tokio::spawn(writer);
         let agent = Agent::start(Config {
             seed: prepared.seed,
             stored: prepared.stored,
@@ -57,6 +60,7 @@ impl Running {
         });
         let peer = local::Peer {
             board: board.clone(),
+            handle: agent.handle(),
             stop: stop.clone(),
         };
         Ok(Self {
@@ -101,17 +105,28 @@ impl Running {
     /// Ends in good order; afterwards another process may hold the state directory.
     pub(crate) async fn shutdown(self) {
         self.stop.cancel();
-        let closed = async { tokio::join!(self.agent.shutdown(), self.api) };
+        let [signals, writer] = self.beside;
+        signals.abort();
+        let closed = async { tokio::join!(self.agent.shutdown(), self.api, writer) };
         if tokio::time::timeout(GRACE, closed).await.is_err() {
             tracing::warn!("stopped before all was closed");
-        }
-        for task in self.beside {
-            task.abort();
-            let _ = task.await;
         }
         if let Err(error) = self.store.save_status(&self.board.status()) {
             tracing::warn!(%error, "status can't be written");
         }
+        released(&self.store).await;
+    }
+}
+
+/// Waits until nobody else holds the state directory: a write that was begun goes on after its task has ended.
+async fn released(store: &Arc<Store>) {
+    let free = async {
+        while Arc::strong_count(store) > 1 {
+            tokio::time::sleep(RELEASE_LOOK).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, free).await.is_err() {
+        tracing::warn!("the state directory is still held");
     }
 }
 
@@ -132,8 +147,12 @@ async fn signalled([mut terminate, mut interrupt]: [Signal; 2], stop: Cancellati
     stop.cancel();
 }
 
-/// Writes the status file when the status changes, not too often.
-async fn write_status(store: Arc<Store>, mut watch: watch::Receiver<Status>) {
+/// Writes the status file when the status changes, not too often, until the peer is to end.
+async fn write_status(
+    store: Arc<Store>,
+    mut watch: watch::Receiver<Status>,
+    stop: CancellationToken,
+) {
     let mut failing = false;
     loop {
         let status = watch.borrow_and_update().clone();
@@ -147,9 +166,13 @@ async fn write_status(store: Arc<Store>, mut watch: watch::Receiver<Status>) {
             }
             failing = written.is_err();
         }
-        tokio::time::sleep(STATUS_PAUSE).await;
-        if watch.changed().await.is_err() {
-            return;
+        let next = async {
+            tokio::time::sleep(STATUS_PAUSE).await;
+            watch.changed().await
+        };
+        match stop.run_until_cancelled(next).await {
+            Some(Ok(())) => (),
+            Some(Err(_)) | None => return,
         }
     }
 }

@@ -45,6 +45,26 @@ fn every_long_help_of_a_command_that_may_fail_has_the_exit_codes() {
 }
 
 #[test]
+fn words_that_contradict_each_other_are_refused() {
+    for words in [
+        &["verify", "home", "--yes", "--no"][..],
+        &["verify", "home", "--digits", "--yes"],
+        &["verify", "home", "--same-digits", "1", "--yes"],
+        &["expose"],
+        &["forward"],
+        &["forward", "0=http@web"],
+        &["expose", "Http=80"],
+        &["ping", "home", "-c", "0"],
+        &["ping", ""],
+        &["daemon", "--print-unit", "--detached"],
+        &["join", "code", "--code-file", "file"],
+    ] {
+        let all = ["peerup"].iter().chain(words);
+        assert!(Cli::try_parse_from(all).is_err(), "{words:?}");
+    }
+}
+
+#[test]
 fn a_peer_in_the_background_logs_as_it_was_asked_to() {
     let given = ["peerup", "start", "--log", "debug", "--log-format", "json"];
     let cli = Cli::try_parse_from(given).unwrap();

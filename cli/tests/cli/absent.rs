@@ -9,6 +9,13 @@ async fn commands_for_a_running_peer_say_that_there_is_none_and_what_to_do() {
         &["status"][..],
         &["status", "--json"],
         &["peers"],
+        &["ping", "home"],
+        &["traceroute", "home"],
+        &["verify", "home", "--yes"],
+        &["verify", "home", "--digits"],
+        &["expose", "http=80"],
+        &["forward", "80=http@home"],
+        &["services"],
         &["stop"],
     ] {
         let said = seat.call(arguments).await;

@@ -10,6 +10,7 @@ mod relay;
 
 mod absent;
 mod background;
+mod between;
 mod foreground;
 mod permissions;
 mod seat;

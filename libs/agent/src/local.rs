@@ -7,18 +7,25 @@
 //! root. Only the holder of the state directory's lock makes the socket, so one that a crash left behind is in
 //! nobody's way. Errors are problem documents (RFC 9457) whose titles are single words.
 
+mod body;
 mod caller;
 mod client;
+mod comparisons;
 mod problem;
 mod routes;
 mod server;
+mod services;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod wanted;
+mod wire;
 
 pub use client::{Client, ClientError};
+pub use problem::title;
 pub use routes::Peer;
 pub use server::Server;
+pub use wire::{Comparison, Emoji, Hop, Outcome, Pong};
 
 /// Paths of the API.
 mod path {
@@ -26,6 +33,20 @@ mod path {
     pub(super) const STATUS: &str = "/v1/status";
     /// `POST`: the process ends in good order.
     pub(super) const STOP: &str = "/v1/stop";
+    /// `POST`: one ping.
+    pub(super) const PING: &str = "/v1/ping";
+    /// `POST`: the way to a peer.
+    pub(super) const TRACE: &str = "/v1/trace";
+    /// `POST`: something to compare; `POST` to `/<id>`: what the person says.
+    pub(super) const COMPARISONS: &str = "/v1/comparisons";
+    /// `POST`: sixty digits for a comparison without meeting; `PUT`: what the other person reads out.
+    pub(super) const DIGITS: &str = "/v1/digits";
+    /// `GET`: [`crate::ServiceList`].
+    pub(super) const SERVICES: &str = "/v1/services";
+    /// `POST`: exposes a service; `DELETE` to `/<service>`.
+    pub(super) const EXPOSED: &str = "/v1/services/exposed";
+    /// `POST`: forwards a local port; `DELETE` to `/<port>`.
+    pub(super) const FORWARDS: &str = "/v1/services/forwards";
 }
 
 /// Largest body of a request, in bytes.

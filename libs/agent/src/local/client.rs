@@ -8,6 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use peerup_protocol::api::Problem;
+use peerup_protocol::id::{PeerName, ServiceName};
+use peerup_protocol::service::{Expose, Forward};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -15,12 +17,17 @@ use tokio::time::timeout;
 
 use super::caller::may_call;
 use super::socket::Place;
+use super::wire::{
+    Compared, Comparison, Decided, Decision, Digits, Forwarding, Hop, Named, Offering, Outcome,
+    Pong, ReadOut,
+};
 use super::{MAX_ANSWER, path};
+use crate::services::ServiceList;
 use crate::state::{StateError, is_running};
 use crate::status::Status;
 
 /// Longest time for one call; longer than what the other side takes at most.
-const CALL: Duration = Duration::from_secs(130);
+const CALL: Duration = Duration::from_secs(370);
 
 /// Why a call got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +85,7 @@ impl Client {
     /// The peer's status.
     ///
     /// # Errors
-    /// When no peer of this user runs there.
+    /// When no peer of this user runs there, as for all calls.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.call(Method::GET, path::STATUS, &()).await
     }
@@ -86,9 +93,114 @@ impl Client {
     /// Asks the peer to end; it has not ended yet when this returns.
     ///
     /// # Errors
-    /// When no peer of this user runs there.
+    /// When it can't be asked.
     pub async fn stop(&self) -> Result<(), ClientError> {
         self.call(Method::POST, path::STOP, &()).await
+    }
+
+    /// Measures the time to another peer and back, once.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no such peer, or no answer of it.
+    pub async fn ping(&self, peer: &PeerName) -> Result<Pong, ClientError> {
+        self.call(Method::POST, path::PING, &named(peer)).await
+    }
+
+    /// What lies on the way to another peer; at most a relay and the peer.
+    ///
+    /// # Errors
+    /// As [`Client::ping`].
+    pub async fn trace(&self, peer: &PeerName) -> Result<Vec<Hop>, ClientError> {
+        self.call(Method::POST, path::TRACE, &named(peer)).await
+    }
+
+    /// Something that the people at both peers can compare.
+    ///
+    /// # Errors
+    /// As [`Client::ping`].
+    pub async fn compare(&self, peer: &PeerName) -> Result<Comparison, ClientError> {
+        self.call(Method::POST, path::COMPARISONS, &named(peer))
+            .await
+    }
+
+    /// Says whether both sides show the same, and waits for what the other person says.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the comparison is over, or its outcome can't be stored.
+    pub async fn decide(
+        &self,
+        comparison: &Comparison,
+        same: bool,
+    ) -> Result<Outcome, ClientError> {
+        let path = format!("{}/{}", path::COMPARISONS, comparison.id);
+        let decided: Decided = self.call(Method::POST, &path, &Decision { same }).await?;
+        Ok(decided.outcome)
+    }
+
+    /// Sixty digits, the same at both peers, for people who are not online together.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no such peer.
+    pub async fn digits(&self, peer: &PeerName) -> Result<String, ClientError> {
+        let told: Digits = self.call(Method::POST, path::DIGITS, &named(peer)).await?;
+        Ok(told.digits)
+    }
+
+    /// Whether the digits that the other person has read out are [`Client::digits`]; then the peer is verified.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no such peer, or the outcome can't be stored.
+    pub async fn read_out(&self, peer: &PeerName, digits: &str) -> Result<bool, ClientError> {
+        let said = ReadOut {
+            peer: peer.clone(),
+            digits: digits.to_owned(),
+        };
+        let compared: Compared = self.call(Method::PUT, path::DIGITS, &said).await?;
+        Ok(compared.same)
+    }
+
+    /// What is exposed and forwarded.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn services(&self) -> Result<ServiceList, ClientError> {
+        self.call(Method::GET, path::SERVICES, &()).await
+    }
+
+    /// Offers a service, in place of a former one of the same name, also after the next start.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there are too many, or it can't be stored.
+    pub async fn expose(&self, service: Expose) -> Result<(), ClientError> {
+        let offering = Offering { service };
+        self.call(Method::POST, path::EXPOSED, &offering).await
+    }
+
+    /// Offers a service no longer.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when it is not offered.
+    pub async fn unexpose(&self, service: &ServiceName) -> Result<(), ClientError> {
+        let path = format!("{}/{service}", path::EXPOSED);
+        self.call(Method::DELETE, &path, &()).await
+    }
+
+    /// Forwards a local port, also after the next start.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the port is taken, there are too many, or it can't be stored.
+    pub async fn forward(&self, forward: Forward) -> Result<(), ClientError> {
+        let forwarding = Forwarding { forward };
+        self.call(Method::POST, path::FORWARDS, &forwarding).await
+    }
+
+    /// Forwards a local port no longer.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when it is not forwarded.
+    pub async fn unforward(&self, port: u16) -> Result<(), ClientError> {
+        let path = format!("{}/{port}", path::FORWARDS);
+        self.call(Method::DELETE, &path, &()).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -140,6 +252,10 @@ impl Client {
             },
         }
     }
+}
+
+fn named(peer: &PeerName) -> Named {
+    Named { peer: peer.clone() }
 }
 
 /// A socket may be anybody's when a state directory is.

@@ -4,26 +4,87 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peerup_protocol::api::Problem;
 
-/// Titles are single words by which callers tell refusals apart.
+use crate::handle::PeerError;
+use crate::services::ServicesError;
+use crate::state::StateError;
+
+/// Titles of problems: single words by which callers tell refusals apart.
+pub mod title {
+    /// The request cannot be read.
+    pub const MALFORMED: &str = "Malformed";
+    /// There is no such call.
+    pub const NO_SUCH_CALL: &str = "NoSuchCall";
+    /// The body is too long.
+    pub const TOO_LARGE: &str = "TooLarge";
+    /// This peer has no membership at present.
+    pub const NOT_JOINED: &str = "NotJoined";
+    /// No other member has the name.
+    pub const NO_SUCH_MEMBER: &str = "NoSuchMember";
+    /// The other peer is not reached, or does not answer.
+    pub const NO_ANSWER: &str = "NoAnswer";
+    /// Something of the kind is under way.
+    pub const BUSY: &str = "Busy";
+    /// The comparison is over, or never was.
+    pub const NO_SUCH_COMPARISON: &str = "NoSuchComparison";
+    /// The service or forward can't be had.
+    pub const NOT_POSSIBLE: &str = "NotPossible";
+    /// No service or forward of the name is there.
+    pub const NO_SUCH_SERVICE: &str = "NoSuchService";
+    /// The change can't be stored.
+    pub const NOT_KEPT: &str = "NotKept";
+}
+
+/// One reason each.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The request cannot be read.
     #[error("{0}")]
     Malformed(String),
-    /// There is no such call.
     #[error("this peer (version {version}) has no such call", version = env!("CARGO_PKG_VERSION"))]
     NoSuchCall,
-    /// The body is too long.
     #[error("a body must have at most {} bytes", super::MAX_REQUEST)]
     TooLarge,
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error("{0}")]
+    NotCompared(String),
+    #[error("{0}")]
+    Busy(String),
+    #[error("{0} comparisons are under way; finish one first")]
+    TooManyComparisons(usize),
+    #[error("the comparison is over; begin a new one")]
+    NoSuchComparison,
+    #[error(transparent)]
+    Services(#[from] ServicesError),
+    #[error("no service {0} is exposed here; see peerup services")]
+    NotExposed(String),
+    #[error("port {0} is not forwarded here; see peerup services")]
+    NotForwarded(u16),
+    #[error("the change is not kept: {0}")]
+    NotKept(StateError),
 }
 
 impl Refusal {
     const fn status(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "Malformed"),
-            Self::NoSuchCall => (StatusCode::NOT_FOUND, "NoSuchCall"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "TooLarge"),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, title::MALFORMED),
+            Self::NoSuchCall => (StatusCode::NOT_FOUND, title::NO_SUCH_CALL),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, title::TOO_LARGE),
+            Self::Peer(PeerError::NotJoined) => {
+                (StatusCode::SERVICE_UNAVAILABLE, title::NOT_JOINED)
+            }
+            Self::Peer(PeerError::Own(_) | PeerError::Unknown(_)) => {
+                (StatusCode::NOT_FOUND, title::NO_SUCH_MEMBER)
+            }
+            Self::Peer(PeerError::Reach { .. } | PeerError::Path { .. }) | Self::NotCompared(_) => {
+                (StatusCode::GATEWAY_TIMEOUT, title::NO_ANSWER)
+            }
+            Self::Busy(_) | Self::TooManyComparisons(_) => (StatusCode::CONFLICT, title::BUSY),
+            Self::NoSuchComparison => (StatusCode::NOT_FOUND, title::NO_SUCH_COMPARISON),
+            Self::Services(_) => (StatusCode::CONFLICT, title::NOT_POSSIBLE),
+            Self::NotExposed(_) | Self::NotForwarded(_) => {
+                (StatusCode::NOT_FOUND, title::NO_SUCH_SERVICE)
+            }
+            Self::NotKept(_) => (StatusCode::INSUFFICIENT_STORAGE, title::NOT_KEPT),
         }
     }
 }

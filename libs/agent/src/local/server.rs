@@ -16,8 +16,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::caller::may_call;
-use super::routes::{self, Peer};
+use super::comparisons::Comparisons;
+use super::routes::{self, Desk, Peer};
+use super::services::Keeper;
 use super::socket::Place;
+use super::wanted::Wanted;
 use crate::state::{StateError, Store};
 
 /// What the server allows.
@@ -37,7 +40,8 @@ impl Limits {
     pub(super) const DEFAULT: Self = Self {
         calls: 16,
         head: Duration::from_secs(5),
-        call: Duration::from_secs(120),
+        // Two people have five minutes to compare.
+        call: Duration::from_secs(360),
         grace: Duration::from_secs(1),
     };
 }
@@ -49,27 +53,42 @@ pub struct Server {
     pub(super) limits: Limits,
     place: Place,
     listener: UnixListener,
+    store: Arc<Store>,
+    wanted: Wanted,
 }
 
 impl Server {
     /// Makes the socket in a state directory that this process holds. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`StateError::Permissions`] when others have access to the socket's directory, else [`StateError::Io`].
-    pub fn bind(store: &Store) -> Result<Self, StateError> {
-        let place = Place::make(store)?;
+    /// [`StateError::Permissions`] when others have access to the socket's directory or may write the file of wanted
+    /// services, [`StateError::Damaged`] when that is none, else [`StateError::Io`].
+    pub fn bind(store: Arc<Store>) -> Result<Self, StateError> {
+        let wanted = store.services()?.unwrap_or_default();
+        let place = Place::make(&store)?;
         Ok(Self {
             owner: rustix::process::geteuid().as_raw(),
             limits: Limits::DEFAULT,
             listener: place.bind()?,
             place,
+            store,
+            wanted,
         })
     }
 
-    /// Answers calls about `peer` until it is told to stop, then removes the socket.
+    /// Brings back the services that the owner wanted, then answers calls about `peer` until it is told to stop, and
+    /// removes the socket.
     pub async fn run(self, peer: Peer) {
         let stop = peer.stop.clone();
-        let router = routes::router(peer);
+        let store = Arc::clone(&self.store);
+        let (handle, board) = (peer.handle.clone(), peer.board.clone());
+        let keeper = Keeper::new(handle, store, board, self.wanted.clone());
+        keeper.begin().await;
+        let router = routes::router(Arc::new(Desk {
+            peer,
+            keeper,
+            comparisons: Comparisons::default(),
+        }));
         let room = Arc::new(Semaphore::new(self.limits.calls));
         let tasks = TaskTracker::new();
         loop {
