@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_warning_repeats_little_and_nothing_unprintable() {
         for key in ["peerup.dev/hold", "peerup.dev/expose", "peerup.dev/forward"] {
-            let (_, warnings) = of(&[(key, &"\u{202e}\u{0}\n".repeat(100))]);
+            let (_, warnings) = of(&[(key, &"é\u{202e}\u{0}\n".repeat(100))]);
             let plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_control();
             assert!(warnings[0].bytes().all(plain), "{}", warnings[0]);
             assert!(warnings[0].len() < 2000, "{}", warnings[0].len());
