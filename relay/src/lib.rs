@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 mod http;
 mod inbound;
+mod limits;
 mod metrics;
 mod network;
 mod pairing;

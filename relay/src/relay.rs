@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerup_node::probation::ProbationLimits;
-use peerup_node::{Event, Node, NodeError, RelayLimits, Role};
+use peerup_node::{Event, Node, NodeError, Role};
 use peerup_operator_client::{OperatorClient, RelayClient};
 use peerup_protocol::id::NetworkId;
 use peerup_protocol::names::ProtocolNames;
@@ -28,7 +27,7 @@ use crate::pairing::OperatorDesk;
 use crate::roster::Roster;
 use crate::store::Store;
 use crate::stun::Stun;
-use crate::{clock, presence, sync};
+use crate::{clock, limits, presence, sync};
 
 /// Time for tasks to end after the node has closed its connections.
 const GRACE: Duration = Duration::from_secs(5);
@@ -184,13 +183,13 @@ impl Parts {
             node: self.node.clone(),
             network: Arc::clone(&self.network),
         };
-        let presence = presence::tell(
-            self.node,
-            self.operator.clone(),
-            Arc::clone(&dispatch.addresses),
-            Arc::clone(&dispatch.changed),
-            self.stop.clone(),
-        );
+        let presence = presence::Presence {
+            node: self.node,
+            operator: self.operator.clone(),
+            addresses: Arc::clone(&dispatch.addresses),
+            limits: limits::of_config(&self.config),
+        };
+        let presence = presence.tell(Arc::clone(&dispatch.changed), self.stop.clone());
         let (network, operator, stop) = (self.network, self.operator, self.stop);
         let follow = sync::follow(Arc::clone(&network), operator, stop.clone());
         let keep = sync::keep(Arc::clone(&network), store, stop.clone());
@@ -344,21 +343,10 @@ fn start_node(
     seed: Secret<32>,
 ) -> Result<(Node, mpsc::Receiver<Event>), NodeError> {
     let net = NetworkId::of(&config.network_public_key);
-    let limits = RelayLimits {
-        max_reservations: config.max_reservations,
-        max_circuits: config.max_circuits,
-        circuit_timeout: Duration::from_secs(config.circuit_timeout_seconds.into()),
-        circuit_data_limit: config.circuit_data_limit,
-        probation: ProbationLimits {
-            max_probationary: config.max_probationary_peers,
-            timeout: Duration::from_secs(config.probation_timeout_seconds.into()),
-            ..ProbationLimits::default()
-        },
-    };
     peerup_node::start(peerup_node::Config {
         seed,
         names: ProtocolNames::new(&net, &config.dht_namespace),
-        role: Role::Relay(limits),
+        role: Role::Relay(limits::of_config(config)),
         listen: listen_addresses(config.listen_port),
     })
 }

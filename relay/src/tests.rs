@@ -338,3 +338,29 @@ async fn a_relay_that_stops_closes_its_connections_and_the_joiner_hears_it() {
     bed.stop().await;
     timeout(Duration::from_secs(1), peer.alone()).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_operators_limits_hold_as_soon_as_they_are_known() {
+    let bed = Bed::start_with(|book| book.limits.max_reservations = 1).await;
+    bed.until(|book| !book.presence.is_empty()).await;
+    let peers = [1, 2].map(|seed| Peer::start(&bed, seed));
+    for (serial, peer) in (71..).zip(&peers) {
+        let record = bed.operator.record(peer.id(), serial, 3600);
+        bed.operator
+            .change(|book| book.members.push(record.clone()));
+        bed.page("/readyz", |_| true).await;
+        peer.connect(&bed, &record).await.unwrap();
+    }
+    let (relay, address) = (bed.relay.peer_id(), bed.addresses().await.remove(0));
+    let reserve = |at: usize| peers[at].node.reserve(relay, address.clone());
+    reserve(0).await.unwrap();
+    reserve(1).await.unwrap_err();
+    bed.operator.book().limits.max_reservations = 2;
+    let raised = async {
+        while reserve(1).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(PATIENCE, raised).await.unwrap();
+    bed.stop().await;
+}

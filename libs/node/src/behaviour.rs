@@ -1,10 +1,10 @@
 //! What the swarm is made of. The first two decide about strangers; everything
 //! inside the gate sees admitted peers only.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, SwarmBuilder, connection_limits,
+    StreamProtocol, Swarm, SwarmBuilder, connection_limits,
     connection_limits::ConnectionLimits,
     identity::Keypair,
     kad, memory_connection_limits, noise, ping, relay,
@@ -42,13 +42,6 @@ const PEER_MEMORY: usize = 512 << 20;
 const RELAY_MEMORY: usize = 2 << 30;
 /// Connections of a relay beyond one a reservation: members without one, strangers.
 const RELAY_SPARE_CONNECTIONS: usize = 1024;
-/// Reservations of one peer at a relay; more than one only while it reconnects.
-const RESERVATIONS_PER_PEER: usize = 2;
-/// Requests that one peer may make in a row, and the time after which it may make one more.
-const RESERVATION_RATE: (NonZeroU32, Duration) =
-    (NonZeroU32::MIN.saturating_add(29), Duration::from_secs(10));
-const CIRCUIT_RATE: (NonZeroU32, Duration) =
-    (NonZeroU32::MIN.saturating_add(511), Duration::from_secs(1));
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -122,18 +115,17 @@ fn behaviour(
     }: Shared,
 ) -> Behaviour {
     let id = key.public().to_peer_id();
-    let (relay, client, probation, connections, memory) = match role {
+    let (circuits, client, probation, connections, memory) = match role {
         Role::Peer => {
             let probation = ProbationLimits::default();
             (None, Some(client), probation, PEER_CONNECTIONS, PEER_MEMORY)
         }
         Role::Relay(limits) => {
-            let relay = relay::Behaviour::new(id, relay_config(limits, &members));
+            let circuits = Circuits::new(id, limits, &members, Arc::clone(&counters));
             let (probation, connections) = (limits.probation.clone(), relay_connections(limits));
-            (Some(relay), None, probation, connections, RELAY_MEMORY)
+            (Some(circuits), None, probation, connections, RELAY_MEMORY)
         }
     };
-    let circuits = relay.map(|relay| Circuits::new(relay, Arc::clone(&counters)));
     let pings = ping::Config::new()
         .with_interval(PING_INTERVAL)
         .with_timeout(PING_TIMEOUT);
@@ -146,17 +138,31 @@ fn behaviour(
     Behaviour {
         gate: Gate::new(inner, members.clone(), Arc::clone(&counters)),
         probation: Probation::new(members.clone(), probation, Arc::clone(&counters)),
-        limits: connection_limits::Behaviour::new(
-            ConnectionLimits::default()
-                .with_max_pending_incoming(Some(PENDING_INBOUND))
-                .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
-                .with_max_established(Some(connections))
-                .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER)),
-        ),
+        limits: connection_limits::Behaviour::new(connection_limits(connections)),
         memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
         streams: Streams::new(offers, members, events, counters),
         identify: Quiet::new(key.public()),
     }
+}
+
+impl Behaviour {
+    /// Replaces the limits of a relay; does nothing at a peer.
+    pub(crate) fn limit(&mut self, limits: &RelayLimits) {
+        let Some(circuits) = self.gate.inner_mut().circuits.as_mut() else {
+            return;
+        };
+        circuits.limit(limits);
+        self.probation.limit(limits.probation.clone());
+        *self.limits.limits_mut() = connection_limits(relay_connections(limits));
+    }
+}
+
+fn connection_limits(connections: u32) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_INBOUND))
+        .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
+        .with_max_established(Some(connections))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER))
 }
 
 fn relay_connections(limits: &RelayLimits) -> u32 {
@@ -164,32 +170,4 @@ fn relay_connections(limits: &RelayLimits) -> u32 {
         .max_reservations
         .saturating_add(RELAY_SPARE_CONNECTIONS);
     u32::try_from(connections).unwrap_or(u32::MAX)
-}
-
-/// Every limit from the network's settings; members only; no limit per address, which a whole
-/// cluster may share.
-fn relay_config(limits: &RelayLimits, members: &Members) -> relay::Config {
-    let acl = || {
-        let members = members.clone();
-        Box::new(move |peer: PeerId, _: &libp2p::Multiaddr, _| members.contains(&peer))
-    };
-    let longest = Duration::from_secs(u32::MAX.into());
-    let timeout = if limits.circuit_timeout.is_zero() {
-        longest
-    } else {
-        limits.circuit_timeout
-    };
-    relay::Config {
-        max_reservations: limits.max_reservations,
-        max_reservations_per_peer: RESERVATIONS_PER_PEER,
-        reservation_rate_limiters: vec![acl()],
-        max_circuits: limits.max_circuits,
-        max_circuits_per_peer: limits.max_circuits,
-        max_circuit_duration: timeout.min(longest),
-        max_circuit_bytes: limits.circuit_data_limit,
-        circuit_src_rate_limiters: vec![acl()],
-        ..relay::Config::default()
-    }
-    .reservation_rate_per_peer(RESERVATION_RATE.0, RESERVATION_RATE.1)
-    .circuit_src_per_peer(CIRCUIT_RATE.0, CIRCUIT_RATE.1)
 }

@@ -1,19 +1,26 @@
 //! The relay server with exact books: which connection holds a peer's
-//! reservation, how many circuits there are.
+//! reservation, how many circuits there are, and limits that may change.
 //!
 //! A new reservation closes the peer's older connections: after a crash the
 //! relay would otherwise pick a dead one for circuits. The relay's events name
 //! no connection, and it reports the end of a circuit twice when the
 //! destination's connection closes, so this drains its queue after each input
 //! and knows which input caused what.
+//!
+//! Numbers of reservations and circuits change at once. How long a circuit
+//! lasts and what it carries is fixed in the handler of the connection that
+//! opens it: connections that begin later have the new values.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "libp2p's enums are open; the rest does not concern this file"
 )]
 
+mod books;
+mod config;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -21,24 +28,32 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     relay,
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
 use peerup_protocol::{Multiaddr, PeerId};
 
-use crate::counters::{Counters, Denial};
+use self::books::{Books, Maxima, Opening};
+use crate::{
+    config::RelayLimits,
+    counters::{Counters, Denial},
+    members::Members,
+};
 
 type Message = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
 
 pub(crate) struct Circuits {
+    id: PeerId,
     relay: relay::Behaviour,
+    /// Makes the handlers of connections.
+    maker: relay::Behaviour,
+    books: Arc<Mutex<Books>>,
     counters: Arc<Counters>,
     /// Direct connections, oldest first.
     connections: HashMap<PeerId, Vec<ConnectionId>>,
-    /// The connection that holds the peer's reservation.
-    reservations: HashMap<PeerId, ConnectionId>,
-    circuits: usize,
+    /// Whose connection it is.
+    owners: HashMap<ConnectionId, PeerId>,
     queue: VecDeque<Message>,
     waker: Option<Waker>,
 }
@@ -52,33 +67,50 @@ enum Cause {
 }
 
 impl Circuits {
-    pub(crate) fn new(mut relay: relay::Behaviour, counters: Arc<Counters>) -> Self {
-        // Without this it serves only while an external address is confirmed.
-        relay.set_status(Some(relay::Status::Enable));
+    pub(crate) fn new(
+        id: PeerId,
+        limits: &RelayLimits,
+        members: &Members,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let books = Arc::new(Mutex::new(Books::new(config::maxima(limits))));
         Self {
-            relay,
+            id,
+            relay: config::relay(id, members, &books),
+            maker: config::maker(id, limits.circuit_timeout, limits.circuit_data_limit),
+            books,
             counters,
             connections: HashMap::new(),
-            reservations: HashMap::new(),
-            circuits: 0,
+            owners: HashMap::new(),
             queue: VecDeque::new(),
             waker: None,
         }
     }
 
-    pub(crate) fn reservations(&self) -> impl Iterator<Item = PeerId> {
-        self.reservations.keys().copied()
+    /// Replaces the limits; nothing that is granted is taken back.
+    pub(crate) fn limit(&mut self, limits: &RelayLimits) {
+        lock(&self.books).maxima = config::maxima(limits);
+        self.maker = config::maker(self.id, limits.circuit_timeout, limits.circuit_data_limit);
+    }
+
+    pub(crate) fn reservations(&self) -> Vec<PeerId> {
+        lock(&self.books).holders().collect()
     }
 
     pub(crate) fn circuits(&self) -> usize {
-        self.circuits
+        lock(&self.books).circuits()
     }
 
     fn drain(&mut self, cause: Cause) {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(message) = self.relay.poll(&mut cx) {
-            if let ToSwarm::GenerateEvent(event) = &message {
-                self.on_event(event, cause);
+            match &message {
+                ToSwarm::GenerateEvent(event) => self.on_event(event, cause),
+                ToSwarm::NotifyHandler {
+                    handler: NotifyHandler::One(to),
+                    ..
+                } => self.on_answer(*to, cause),
+                _ => {}
             }
             self.queue.push_back(message);
         }
@@ -87,41 +119,74 @@ impl Circuits {
         }
     }
 
+    /// The relay's answer to a request: a circuit is granted when it goes to another connection than it came from.
+    fn on_answer(&mut self, to: ConnectionId, cause: Cause) {
+        let Cause::Handler(_, from) = cause else {
+            return;
+        };
+        let mut books = lock(&self.books);
+        if books.has_passed()
+            && to != from
+            && let Some(destination) = self.owners.get(&to)
+        {
+            books.opening(Opening {
+                from,
+                to,
+                destination: *destination,
+            });
+        }
+    }
+
+    #[expect(
+        deprecated,
+        reason = "the only word on circuits that did not come about"
+    )]
     fn on_event(&mut self, event: &relay::Event, cause: Cause) {
+        let mut books = lock(&self.books);
         match (event, cause) {
             (
                 relay::Event::ReservationReqAccepted { renewed, .. },
                 Cause::Handler(peer, connection),
             ) => {
-                self.on_reserved(peer, connection, *renewed);
+                let former = books.reserved(peer, connection);
+                drop(books);
+                if !*renewed {
+                    self.close_older(peer, connection, former);
+                }
             }
-            (relay::Event::ReservationTimedOut { .. }, Cause::Handler(peer, connection)) => {
-                self.release(peer, connection);
-            }
+            (
+                relay::Event::ReservationTimedOut { .. }
+                | relay::Event::ReservationReqAcceptFailed { .. },
+                Cause::Handler(peer, connection),
+            ) => books.release(peer, connection),
             (relay::Event::ReservationReqDenied { .. }, _) => {
                 self.counters.deny(Denial::Reservation)
             }
             (relay::Event::CircuitReqDenied { .. }, _) => self.counters.deny(Denial::Circuit),
-            (relay::Event::CircuitReqAccepted { .. }, _) => self.circuits += 1,
+            (
+                relay::Event::CircuitReqAccepted { dst_peer_id, .. },
+                Cause::Handler(_, connection),
+            ) => books.opened(connection, *dst_peer_id),
+            (
+                relay::Event::CircuitReqOutboundConnectFailed { dst_peer_id, .. }
+                | relay::Event::CircuitReqAcceptFailed { dst_peer_id, .. },
+                Cause::Handler(_, connection),
+            ) => books.failed(connection, *dst_peer_id),
             // The source's handler reports the end again when only the destination is gone.
             (relay::Event::CircuitClosed { src_peer_id, .. }, Cause::Closed(peer))
                 if *src_peer_id != peer => {}
-            (relay::Event::CircuitClosed { .. }, _) => {
-                self.circuits = self.circuits.saturating_sub(1);
-            }
+            (relay::Event::CircuitClosed { .. }, _) => books.ended(),
             _ => {}
         }
     }
 
     /// One reservation a peer, on its newest connection: closes the older ones and the former holder.
-    fn on_reserved(&mut self, peer_id: PeerId, connection: ConnectionId, renewed: bool) {
-        let former = self
-            .reservations
-            .insert(peer_id, connection)
-            .filter(|id| *id != connection);
-        if renewed {
-            return;
-        }
+    fn close_older(
+        &mut self,
+        peer_id: PeerId,
+        connection: ConnectionId,
+        former: Option<ConnectionId>,
+    ) {
         let known = self.connections.get(&peer_id).into_iter().flatten();
         let older = known.take_while(|id| **id != connection).copied();
         let stale: BTreeSet<_> = older.chain(former).collect();
@@ -134,14 +199,9 @@ impl Circuits {
         }
     }
 
-    fn release(&mut self, peer: PeerId, connection: ConnectionId) {
-        if self.reservations.get(&peer) == Some(&connection) {
-            self.reservations.remove(&peer);
-        }
-    }
-
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
-        self.release(peer, connection);
+        lock(&self.books).closed(peer, connection);
+        self.owners.remove(&connection);
         if let Some(ids) = self.connections.get_mut(&peer) {
             ids.retain(|id| *id != connection);
             if ids.is_empty() {
@@ -162,7 +222,7 @@ impl NetworkBehaviour for Circuits {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.relay
+        self.maker
             .handle_established_inbound_connection(id, peer, local, remote)
     }
 
@@ -174,7 +234,7 @@ impl NetworkBehaviour for Circuits {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.relay
+        self.maker
             .handle_established_outbound_connection(id, peer, address, role, port_use)
     }
 
@@ -186,6 +246,7 @@ impl NetworkBehaviour for Circuits {
                     .entry(event.peer_id)
                     .or_default()
                     .push(event.connection_id);
+                self.owners.insert(event.connection_id, event.peer_id);
                 Cause::Other
             }
             FromSwarm::ConnectionClosed(event) => {
@@ -203,7 +264,9 @@ impl NetworkBehaviour for Circuits {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        lock(&self.books).asking = Some(id);
         self.relay.on_connection_handler_event(peer, id, event);
+        lock(&self.books).asking = None;
         self.drain(Cause::Handler(peer, id));
     }
 
@@ -217,4 +280,8 @@ impl NetworkBehaviour for Circuits {
         self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
+}
+
+fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }

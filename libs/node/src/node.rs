@@ -7,7 +7,7 @@ use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    config::Config,
+    config::{Config, RelayLimits},
     counters::Snapshot,
     event::Event,
     probation::{Pool, Refused},
@@ -272,6 +272,13 @@ impl Node {
     /// Adds an address under which others reach this node; relays tell it to those who reserve.
     pub async fn add_external_address(&self, address: Multiaddr) {
         self.tell(Tell::AddExternalAddress(address)).await;
+    }
+
+    /// Replaces the limits of a relay; a peer has none. Numbers count at once, and take nothing from those who are
+    /// there; times on probation count at once, for them too. How long a circuit lasts and what it carries counts for
+    /// circuits of connections that begin from now on.
+    pub async fn limit(&self, limits: RelayLimits) {
+        self.tell(Tell::Limit(limits)).await;
     }
 
     /// Puts `value` (at most 4096 bytes) into the DHT under this node's PeerId, replacing what it put

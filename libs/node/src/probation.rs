@@ -117,6 +117,11 @@ impl<K: Ord + Copy> Pools<K> {
         }
     }
 
+    /// Replaces the limits; who is there stays, and is closed by the new times.
+    pub(crate) fn limit(&mut self, limits: ProbationLimits) {
+        self.limits = limits;
+    }
+
     /// A connection of a stranger from `ip` opens.
     pub(crate) fn arrive(
         &mut self,

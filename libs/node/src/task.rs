@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     behaviour::{self, Behaviour, Shared},
-    config::Config,
+    config::{Config, RelayLimits},
     counters::{Connections, Counters, Snapshot},
     dht::Queries,
     event::Event,
@@ -102,6 +102,7 @@ pub(crate) enum Tell {
     Close(PeerId),
     CloseConnection(ConnectionId),
     AddExternalAddress(Multiaddr),
+    Limit(RelayLimits),
 }
 
 /// A reservation that is asked for (with somebody waiting) or held.
@@ -251,6 +252,7 @@ impl Task {
                 self.swarm.close_connection(connection);
             }
             Tell::AddExternalAddress(address) => self.swarm.add_external_address(address),
+            Tell::Limit(limits) => self.behaviour().limit(&limits),
         }
     }
 
@@ -346,7 +348,7 @@ impl Task {
         let mut members: Vec<_> = members.into_iter().collect();
         members.sort_unstable();
         let mut reservations: Vec<PeerId> = match inner.circuits.as_ref() {
-            Some(circuits) => circuits.reservations().collect(),
+            Some(circuits) => circuits.reservations(),
             None => self
                 .reservations
                 .values()

@@ -40,8 +40,8 @@ impl Bed {
         Self::start_with(|_| {}).await
     }
 
-    /// With other settings than usual.
-    pub(super) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+    /// With an operator that says something else than usual.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Book)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("peerup-relay-{}-{number}", std::process::id());
@@ -51,9 +51,8 @@ impl Bed {
         std::fs::write(directory.join("token"), TOKEN).unwrap();
         std::fs::write(directory.join("ca.crt"), &operator.ca).unwrap();
         std::fs::write(directory.join("seed"), RELAY).unwrap();
-        let mut config = config(&operator, &directory);
-        change(&mut config);
-        let relay = Relay::start(config).await.unwrap();
+        change(&mut operator.book());
+        let relay = Relay::start(config(&operator, &directory)).await.unwrap();
         Self {
             operator,
             relay,

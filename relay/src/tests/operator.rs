@@ -55,6 +55,7 @@ pub(super) struct Book {
     pub(super) presence: Vec<PresenceRequest>,
     pub(super) reports: Vec<OutsideReport>,
     pub(super) outside: Vec<Multiaddr>,
+    pub(super) limits: Limits,
     pub(super) epoch: u64,
 }
 
@@ -90,6 +91,14 @@ impl Operator {
                 presence: Vec::new(),
                 reports: Vec::new(),
                 outside: Vec::new(),
+                limits: Limits {
+                    max_reservations: 16,
+                    max_circuits: 16,
+                    circuit_timeout_seconds: 0,
+                    circuit_data_limit: 0,
+                    max_probationary_peers: 10,
+                    probation_timeout_seconds: 15,
+                },
                 epoch: 1,
             })),
             seq: watch::Sender::new(1),
@@ -266,14 +275,7 @@ impl Operator {
         book.presence.push(request);
         PresenceAnswer {
             addresses: book.outside.clone(),
-            limits: Limits {
-                max_reservations: 1024,
-                max_circuits: 1024,
-                circuit_timeout_seconds: 0,
-                circuit_data_limit: 0,
-                max_probationary_peers: 10,
-                probation_timeout_seconds: 15,
-            },
+            limits: book.limits,
         }
     }
 }

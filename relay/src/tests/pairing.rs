@@ -185,7 +185,8 @@ async fn of_two_failures_at_once_from_one_source_one_counts() {
 #[tokio::test]
 async fn unknown_groups_share_a_bucket_that_known_ones_need_not() {
     let many = 2 * UNKNOWN_BURST as u8;
-    let bed = Bed::start_with(|config| config.max_probationary_peers = many.into()).await;
+    let bed = Bed::start_with(|book| book.limits.max_probationary_peers = many.into()).await;
+    bed.until(|book| !book.presence.is_empty()).await;
     let right = bed.code().await;
     attempt(&bed, 100, &wrong(&right)).await;
     let unknown = |number| Code {

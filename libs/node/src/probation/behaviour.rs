@@ -51,6 +51,12 @@ impl Probation {
         }
     }
 
+    /// Replaces the limits, for those who are there too.
+    pub(crate) fn limit(&mut self, limits: ProbationLimits) {
+        self.pools.limit(limits);
+        self.rearm();
+    }
+
     /// The connection shows what it is there for; if it does not fit it is closed.
     pub(crate) fn enter(&mut self, connection: ConnectionId, pool: Pool) -> Result<(), Refused> {
         let entered = self.pools.enter(connection, pool);

@@ -139,3 +139,21 @@ fn a_subscriber_is_one_source() {
     assert_eq!(pools.arrive(8, host(99), now), Err(Refused::Source));
     assert_eq!(pools.arrive(8, host(1 << 64), now), Ok(()));
 }
+
+#[test]
+fn new_limits_hold_for_those_who_are_there() {
+    let (mut pools, start) = pools();
+    let at = |ms| start + Duration::from_millis(ms);
+    for key in 0..2 {
+        pools.arrive(key, ip(key as u8), at(0)).unwrap();
+        pools.enter(key, Pool::Probationary).unwrap();
+    }
+    pools.arrive(2, ip(2), at(0)).unwrap();
+    pools.limit(ProbationLimits {
+        max_probationary: 1,
+        timeout: Duration::from_secs(5),
+        ..ProbationLimits::default()
+    });
+    assert_eq!(pools.enter(2, Pool::Probationary), Err(Refused::Full));
+    assert_eq!(pools.expire(at(5000)), vec![0, 1, 2]);
+}
