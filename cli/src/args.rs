@@ -195,6 +195,7 @@ pub(crate) enum Command {
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManArgs),
     /// Codes and peers of the networks in a cluster; as `kubectl peerup` where this program is called kubectl-peerup
+    #[command(after_long_help = EXIT_CODES)]
     Kubectl(crate::kubectl::KubectlArgs),
     /// Print the version
     Version,

@@ -30,7 +30,7 @@ fn the_story_names_every_member_and_how_to_verify_people() {
     assert_eq!(
         story(&status, &home()),
         "home  [UNVERIFIED] 12D3home not connected\n\
-         web-0 [UNVERIFIED] 12D3web-0 not connected attested as \n\
+         web-0 [UNVERIFIED] 12D3web-0 not connected\n\
          compare four emoji with their people:\n  \
          peerup --state-dir /s verify home\n"
     );

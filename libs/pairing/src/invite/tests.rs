@@ -105,10 +105,8 @@ fn granted(decision: Decision) -> Signed {
     }
 }
 
-/// Both sides with the real handshake between them, over the code's text.
-#[test]
-fn an_invite_from_code_to_guest() {
-    let mut home = Inviter::inviting();
+/// The code of the open invite, as its text is read.
+fn code() -> peerup_protocol::code::Code {
     let circuit = format!("/ip4/203.0.113.50/tcp/4001/p2p/{}/p2p-circuit", peer(2));
     let offer = Offer {
         net: net(),
@@ -119,7 +117,14 @@ fn an_invite_from_code_to_guest() {
         not_after: NOW + 600,
         addresses: vec![circuit.parse().unwrap()],
     };
-    let code = peerup_protocol::code::Code::parse(offer.into_code().to_text().expose()).unwrap();
+    peerup_protocol::code::Code::parse(offer.into_code().to_text().expose()).unwrap()
+}
+
+/// Both sides with the real handshake between them, over the code's text.
+#[test]
+fn an_invite_from_code_to_guest() {
+    let mut home = Inviter::inviting();
+    let code = code();
     let context = join::context(&code, peer(INVITER), peer(3));
     let request = GuestRequest {
         name: name("laptop"),
@@ -396,6 +401,13 @@ fn invites_are_bounded() {
     assert_eq!(open(9, 60, NOW + 60), Ok(NOW + 120), "the others are over");
 }
 
+/// What the guest makes of an answer.
+fn answered(response: &[u8]) -> Result<GuestGrant, InviteAnswerError> {
+    let (guest, inviter, asked) = (peer(3), peer(INVITER), name("laptop"));
+    let checked = check_response(&net(), &guest, &inviter, &asked, response, NOW);
+    checked.map(|invited| invited.grant)
+}
+
 #[test]
 fn a_guest_checks_what_it_gets() {
     let good = GuestGrant {
@@ -413,15 +425,7 @@ fn a_guest_checks_what_it_gets() {
             inviter: name("home"),
             grant,
         };
-        check_response(
-            &net(),
-            &peer(3),
-            &peer(INVITER),
-            &name("laptop"),
-            &response.encode(),
-            NOW,
-        )
-        .map(|invited| invited.grant)
+        answered(&response.encode())
     };
     assert_eq!(check(&good, INVITER), Ok(good.clone()));
     let numbered = GuestGrant {
@@ -458,15 +462,10 @@ fn a_guest_checks_what_it_gets() {
         check(&renamed, INVITER),
         Err(InviteAnswerError::OtherName { .. })
     ));
-    let garbage = check_response(
-        &net(),
-        &peer(3),
-        &peer(INVITER),
-        &name("laptop"),
-        b"garbage",
-        NOW,
-    );
-    assert!(matches!(garbage, Err(InviteAnswerError::Decode(_))));
+    assert!(matches!(
+        answered(b"garbage"),
+        Err(InviteAnswerError::Decode(_))
+    ));
 }
 
 #[test]
