@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -94,6 +94,17 @@ impl Laptop {
         .await
     }
 
+    /// Runs `peerup` with these words for this peer, and waits for the end.
+    pub async fn ask(&self, arguments: &[&str]) -> Result<Output> {
+        println!("$ peerup {}", arguments.join(" "));
+        let mut command = Command::new(programs::path("peerup")?);
+        command
+            .args(arguments)
+            .args(["--state-dir", text(&self.directory)?])
+            .stdin(Stdio::null());
+        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    }
+
     /// Lets it run on when this process ends; answers its process id.
     pub fn leave(self) -> u32 {
         self.program.leave()
@@ -107,6 +118,12 @@ pub fn status(directory: &Path) -> Result<Value> {
         .output()?;
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("peerup status: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Standard output and standard error of a command.
+pub fn text_of(output: &Output) -> String {
+    let both = [&output.stdout, &output.stderr].map(|part| String::from_utf8_lossy(part));
+    both.concat()
 }
 
 fn text(path: &Path) -> Result<&str> {

@@ -14,6 +14,8 @@ mod bad_input;
 mod evidence;
 mod expiry;
 mod faults;
+mod first_use;
+mod groups;
 mod hygiene;
 mod install;
 mod leaving;
@@ -52,7 +54,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 27] = steps! {
+const STEPS: [Step; 35] = steps! {
     vital install::helm_installs_the_operator;
     vital install::the_examples_apply;
     usual install::codes_are_delivered;
@@ -67,6 +69,14 @@ const STEPS: [Step; 27] = steps! {
     usual pods::twenty_pods_join_without_an_error;
     usual faults::kills_in_a_rollout_lose_no_member;
     usual faults::no_code_was_used_twice;
+    usual first_use::a_pod_offers_a_service;
+    usual first_use::a_laptop_reaches_it_by_service_account;
+    usual first_use::a_ping_shows_that_nobody_has_verified;
+    usual first_use::two_people_verify_each_other;
+    usual first_use::where_it_is_required_the_unverified_are_refused;
+    usual first_use::the_service_goes;
+    usual groups::groups_authorise_each_other;
+    usual groups::twenty_do_while_the_relay_restarts;
     usual bad_input::pods::a_wrong_network_name_is_told;
     usual bad_input::pods::a_namespace_that_is_not_admitted_is_told;
     usual bad_input::pods::bad_annotations_are_told_and_break_nothing;

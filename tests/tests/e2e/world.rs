@@ -26,6 +26,10 @@ pub(crate) struct World {
     pub(crate) brief: Option<String>,
     /// The peer outside of the cluster.
     pub(crate) laptop: Option<Laptop>,
+    /// Another one.
+    pub(crate) desktop: Option<Laptop>,
+    /// Where the laptop's local port leads to a pod.
+    pub(crate) port: Option<u16>,
     /// What passes at the relay's ports outside.
     pub(crate) wire: Option<Capture>,
     directory: PathBuf,
@@ -44,6 +48,8 @@ impl World {
             issued: BTreeSet::new(),
             brief: None,
             laptop: None,
+            desktop: None,
+            port: None,
             wire: None,
             cluster,
             directory,
@@ -65,9 +71,15 @@ impl World {
         self.laptop.as_ref().context("no laptop has joined")
     }
 
+    /// The other peer outside.
+    pub(crate) fn desktop(&self) -> Result<&Laptop> {
+        self.desktop.as_ref().context("the desktop does not run")
+    }
+
     /// Ends what runs here; what lies in the directory is worth something after a failure only.
     pub(crate) fn end(self, well: bool) {
         drop(self.laptop);
+        drop(self.desktop);
         drop(self.wire);
         drop(self.logs);
         if well {

@@ -1,0 +1,189 @@
+//! Peers outside ping, verify each other, and use a pod's service.
+
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use peerup_crds::{Peer, PeerNetwork};
+use peerup_tests::story::laptop::{Laptop, text_of};
+use peerup_tests::story::{NETWORK, SHOP};
+use peerup_tests::wait::patiently;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const EXAMPLE: &str = "docs/examples/5-service.yaml";
+/// Longest time for anything that needs the network.
+const LIMIT: Duration = Duration::from_secs(90);
+/// Below the ports that the kernel gives away.
+const PORTS: std::ops::Range<u16> = 19_700..19_800;
+
+pub(crate) async fn a_pod_offers_a_service(world: &mut World) -> Result<()> {
+    let cluster = &world.cluster;
+    cluster.kubectl(&format!("apply -f {EXAMPLE}"))?.ok()?;
+    cluster
+        .kubectl(&format!(
+            "rollout status deployment/pages -n {SHOP} --timeout=120s"
+        ))?
+        .ok()?;
+    patiently("the pod to join", LIMIT, async || {
+        let peers = cluster.list::<Peer>(SHOP).await?;
+        ensure!(peers.iter().any(is_pages), "it has no Peer");
+        Ok(())
+    })
+    .await
+}
+
+fn is_pages(peer: &Peer) -> bool {
+    peer.spec
+        .pod_ref
+        .as_ref()
+        .is_some_and(|pod| pod.service_account == "pages")
+}
+
+pub(crate) async fn a_laptop_reaches_it_by_service_account(world: &mut World) -> Result<()> {
+    let port = PORTS
+        .into_iter()
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .context("no port is free")?;
+    let laptop = world.laptop()?;
+    let said = laptop
+        .ask(&["forward", &format!("{port}=http@{SHOP}/pages")])
+        .await?;
+    ensure!(said.status.success(), "{said:?}");
+    let status = page(port).await?;
+    println!("{}", &status[..status.len().min(200)]);
+    let status: Value = serde_json::from_str(&status)?;
+    let name = status["membership"]["name"].as_str().unwrap_or_default();
+    ensure!(name.starts_with("pages-"), "it is {name:?}");
+    world.port = Some(port);
+    Ok(())
+}
+
+/// What `curl` gets there.
+async fn page(port: u16) -> Result<String> {
+    let url = format!("http://127.0.0.1:{port}/status");
+    println!("$ curl {url}");
+    patiently(&url, LIMIT, async || get(&url).await).await
+}
+
+async fn get(url: &str) -> Result<String> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .build()?;
+    Ok(client
+        .get(url)
+        .send()
+        .await?
+        .error_for_status()?
+        .text()
+        .await?)
+}
+
+pub(crate) async fn a_ping_shows_that_nobody_has_verified(world: &mut World) -> Result<()> {
+    let desktop = Laptop::rejoin(&world.state("desktop"))?;
+    desktop.connected(LIMIT).await?;
+    let line = pinged(world.laptop()?, "desktop").await?;
+    ensure!(line.contains("desktop [UNVERIFIED]"), "{line}");
+    let route = said(world.laptop()?, &["traceroute", "desktop"]).await?;
+    ensure!(route.contains("desktop [UNVERIFIED]"), "{route}");
+    world.desktop = Some(desktop);
+    Ok(())
+}
+
+async fn pinged(from: &Laptop, name: &str) -> Result<String> {
+    patiently(&format!("{name} to answer"), LIMIT, async || {
+        said(from, &["ping", name, "-c", "1"]).await
+    })
+    .await
+}
+
+/// What the program prints when it succeeds.
+async fn said(of: &Laptop, arguments: &[&str]) -> Result<String> {
+    let output = of.ask(arguments).await?;
+    let text = text_of(&output);
+    ensure!(output.status.success(), "{text}");
+    println!("{text}");
+    Ok(text)
+}
+
+pub(crate) async fn two_people_verify_each_other(world: &mut World) -> Result<()> {
+    let (laptop, desktop) = (world.laptop()?, world.desktop()?);
+    let (here, there) = tokio::join!(
+        laptop.ask(&["verify", "desktop", "--yes", "--json"]),
+        desktop.ask(&["verify", "laptop", "--yes", "--json"]),
+    );
+    let (here, there) = (report(&here?)?, report(&there?)?);
+    println!("{} {}", here["emoji"], here["digits"]);
+    ensure!(here["emoji"].as_array().is_some_and(|all| all.len() == 4));
+    ensure!(
+        here["emoji"] == there["emoji"] && here["digits"] == there["digits"],
+        "they see different things: {here} {there}"
+    );
+    for (from, name) in [(laptop, "desktop"), (desktop, "laptop")] {
+        let line = pinged(from, name).await?;
+        ensure!(line.contains(&format!("{name} [VERIFIED]")), "{line}");
+    }
+    Ok(())
+}
+
+fn report(output: &Output) -> Result<Value> {
+    ensure!(output.status.success(), "{}", text_of(output));
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(report["verified"] == true, "{report}");
+    Ok(report)
+}
+
+pub(crate) async fn where_it_is_required_the_unverified_are_refused(
+    world: &mut World,
+) -> Result<()> {
+    let port = world.port.context("nothing is forwarded")?;
+    require(world, "Required").await?;
+    let laptop = world.laptop()?;
+    let url = format!("http://127.0.0.1:{port}/status");
+    let reason = patiently("the laptop to be refused", LIMIT, async || {
+        ensure!(get(&url).await.is_err(), "it gets the page");
+        let services: Value =
+            serde_json::from_slice(&laptop.ask(&["services", "--json"]).await?.stdout)?;
+        let reason = services["forwards"][0]["lastFailure"]
+            .as_str()
+            .context("no reason")?;
+        ensure!(reason.contains("verif"), "refused because: {reason}");
+        Ok(reason.to_owned())
+    })
+    .await?;
+    println!("{reason}");
+    require(world, "Preferred").await?;
+    page(port).await.map(drop)
+}
+
+async fn require(world: &World, verification: &str) -> Result<()> {
+    let patch = json!({"spec": {"peers": {"verification": verification}}});
+    println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
+    let networks = Api::<PeerNetwork>::namespaced(world.cluster.client.clone(), SHOP);
+    networks
+        .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn the_service_goes(world: &mut World) -> Result<()> {
+    let cluster = &world.cluster;
+    cluster.kubectl(&format!("delete -f {EXAMPLE}"))?.ok()?;
+    world.desktop = None;
+    patiently("its Peer to go", LIMIT, async || {
+        let peers = cluster.list::<Peer>(SHOP).await?;
+        let left = peers.iter().find(|peer| is_pages(peer));
+        ensure!(
+            left.is_none(),
+            "{:?} is left",
+            left.map(ResourceExt::name_any)
+        );
+        Ok(())
+    })
+    .await
+}
