@@ -17,10 +17,29 @@ pub struct Cli {
 }
 
 /// What the program can do beside running.
-#[derive(Subcommand, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Subcommand, Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Delete what running operators have made for themselves: certificate authority, lease, ConfigMaps. Networks stay.
     Cleanup,
+    /// Check that a pod would get its sidecar and that the operator API answers. Nothing is made or changed.
+    Check(CheckConfig),
+}
+
+/// Settings of the check.
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct CheckConfig {
+    /// Namespace in which a pod is created as a dry run: one that is served.
+    #[arg(long, env = "PEERUP_CHECK_NAMESPACE")]
+    pub namespace: String,
+    /// PeerNetwork that the pod asks for, `<name>` or `<namespace>/<name>`; the namespace's only one if none is given.
+    #[arg(long, env = "PEERUP_CHECK_NETWORK")]
+    pub network: Option<String>,
+    /// Image of the pod's container, which is never pulled.
+    #[arg(long, env = "PEERUP_CHECK_IMAGE", default_value = concat!("peerup-sidecar:", env!("CARGO_PKG_VERSION")))]
+    pub image: String,
+    /// How long it is tried, in seconds.
+    #[arg(long, env = "PEERUP_CHECK_WITHIN_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub within_seconds: u64,
 }
 
 /// Settings of the operator; each is also an environment variable.
@@ -154,6 +173,16 @@ mod tests {
             (cli.command, cli.config.lease.as_str()),
             (Some(Command::Cleanup), "mine")
         );
+    }
+
+    #[test]
+    fn a_check_needs_a_namespace() {
+        assert!(Cli::try_parse_from(["peerup-operator", "check"]).is_err());
+        let cli = Cli::try_parse_from(["peerup-operator", "check", "--namespace", "shop"]).unwrap();
+        let Some(Command::Check(check)) = cli.command else {
+            panic!("{cli:?}")
+        };
+        assert_eq!((check.network, check.within_seconds), (None, 60));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod check;
 pub mod cleanup;
 pub mod clock;
 pub mod conditions;

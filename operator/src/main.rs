@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kube::Client;
 use peerup_operator::{
-    cleanup,
+    check, cleanup,
     config::{Cli, Command, Config, LogFormat},
     run,
 };
@@ -28,6 +28,11 @@ async fn main() -> anyhow::Result<()> {
                     "left: PeerNetwork {network} with its relays and key; delete it with kubectl delete pnet"
                 );
             }
+        }
+        Some(Command::Check(settings)) => {
+            let checked = check::run(client, &settings, &cli.config.webhook_config).await?;
+            println!("ok: a pod would get its sidecar, {}", checked.image);
+            println!("ok: the operator API answers at {}", checked.url);
         }
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! The Helm chart: what it renders, that the API server takes it, and its alerts.
 
 mod alerts;
+mod checks;
 mod install;
+mod installed;
 mod policies;
 mod render;
 mod rights;
@@ -60,9 +62,7 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
 
 /// Runs helm against the API server.
 fn helm_in(light: &Light, arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new(tools::helm()?);
-    command.args(arguments).args(["--namespace", NAMESPACE]);
-    run(command.env("KUBECONFIG", light.kubeconfig()))
+    installed::helm(&light.kubeconfig(), arguments)
 }
 
 /// Server-side apply of any object.

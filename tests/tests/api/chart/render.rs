@@ -275,6 +275,64 @@ fn people_get_no_secrets_by_it() -> Result<()> {
     Ok(())
 }
 
+/// The hooks of `helm test`, by kind.
+fn hooks(arguments: &[&str]) -> Result<BTreeMap<String, Value>> {
+    let all = objects(arguments)?.into_iter();
+    let tests = all.filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "test");
+    Ok(tests
+        .map(|object| {
+            (
+                object["kind"].as_str().unwrap_or_default().to_owned(),
+                object,
+            )
+        })
+        .collect())
+}
+
+#[test]
+fn helm_test_may_create_pods_in_one_namespace_and_nothing_else() -> Result<()> {
+    let own = hooks(&[])?;
+    ensure!(
+        own.keys().eq([
+            "Namespace",
+            "PeerNetwork",
+            "Pod",
+            "Role",
+            "RoleBinding",
+            "ServiceAccount"
+        ]),
+        "{:?}",
+        own.keys()
+    );
+    let namespace =
+        |hooks: &BTreeMap<String, Value>| hooks["Role"]["metadata"]["namespace"].clone();
+    ensure!(
+        verbs(&own["Role"]) == wanted(&[("/pods", "create")]) && namespace(&own) == "peerup-test",
+        "{}",
+        own["Role"]
+    );
+    let some = hooks(&[
+        "--set",
+        "watchNamespaces={shop},test.namespace=shop,test.network=crew",
+    ])?;
+    ensure!(
+        some.keys()
+            .eq(["Pod", "Role", "RoleBinding", "ServiceAccount"])
+            && namespace(&some) == "shop",
+        "{some:?}"
+    );
+    let variables = environment(&some["Pod"]["spec"]["containers"][0]);
+    ensure!(
+        variables["PEERUP_CHECK_NAMESPACE"] == "shop"
+            && variables["PEERUP_CHECK_NETWORK"] == "crew",
+        "{variables:?}"
+    );
+    // the operator would not see a namespace of the test's own
+    let none = hooks(&["--set", "watchNamespaces={shop}"])?;
+    ensure!(none.is_empty(), "{none:?}");
+    Ok(())
+}
+
 #[test]
 fn the_operators_pod_is_restricted() -> Result<()> {
     let objects = objects(&[])?;

@@ -1,8 +1,6 @@
 //! The real operator with exactly the settings and rights that the chart gives it: it becomes ready, keeps a
 //! network, removes it, and its cleanup leaves nothing.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,12 +11,11 @@ use kube::api::{Api, DeleteParams, ListParams, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use peerup_crds::{PeerNetwork, PeerNetworkSpec};
 use peerup_tests::light::Light;
-use peerup_tests::operator::own_address;
-use peerup_tests::programs::Program;
 use peerup_tests::wait::eventually;
 use serde_json::json;
 
-use super::{CHART, NAMESPACE, apply, find, helm_in, objects};
+use super::installed::{Installed, program};
+use super::{CHART, NAMESPACE, apply, helm_in, objects};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The garbage collector looks for new kinds of owners only now and then.
@@ -29,14 +26,10 @@ async fn the_operator_can_do_its_work_and_leaves_nothing() -> Result<()> {
     let light = Light::start()?;
     let client = light.client().await?;
     helm_in(&light, &["install", "peerup", CHART, "--create-namespace"])?;
-    let http = format!("{}:19465", own_address());
-    let mut operator = start(&light, &[], "peerup-operator", &http)?;
-    operator
-        .answers(&format!("http://{http}/readyz"), LIMIT)
-        .await?;
+    let mut operator = Installed::start(&light).await?;
     network(&client).await?;
-    operator.kill()?;
-    let log = operator.output();
+    operator.program.kill()?;
+    let log = operator.program.output();
     for word in ["forbidden", "Forbidden", "denied"] {
         ensure!(!log.contains(word), "something was {word}:\n{log}");
     }
@@ -106,17 +99,12 @@ async fn cleanup(light: &Light, client: &Client) -> Result<()> {
     helm_in(light, &["uninstall", "peerup", "--no-hooks"])?;
     let parameters = PatchParams::apply("peerup-tests").force();
     for object in objects(&[])? {
-        let hooked = object["metadata"]["annotations"]["helm.sh/hook"].is_string();
-        if hooked && object["kind"] != "Job" {
+        let hook = &object["metadata"]["annotations"]["helm.sh/hook"];
+        if hook == "post-delete" && object["kind"] != "Job" {
             apply(client, &object, &parameters).await?;
         }
     }
-    let mut cleaner = start(
-        light,
-        &["cleanup"],
-        "peerup-operator-cleanup",
-        "127.0.0.1:0",
-    )?;
+    let mut cleaner = program(light, &["cleanup"], "peerup-operator-cleanup", &[])?;
     eventually("the cleanup", LIMIT, async || {
         let status = cleaner.ended()?.context("it runs")?;
         ensure!(status.success(), "{status}: {}", cleaner.output());
@@ -136,43 +124,4 @@ async fn cleanup(light: &Light, client: &Client) -> Result<()> {
         "a ConfigMap is left"
     );
     Ok(())
-}
-
-/// Starts the operator's program as a service account, with the environment that the chart sets.
-fn start(light: &Light, arguments: &[&str], account: &str, http: &str) -> Result<Program> {
-    let kubeconfig = impersonating(light, account)?;
-    let objects = objects(&[])?;
-    let pod = &find(&objects, "Deployment", "peerup-operator")?["spec"]["template"]["spec"];
-    let variables = pod["containers"][0]["env"]
-        .as_array()
-        .context("no environment")?;
-    let mut environment: BTreeMap<_, _> = variables
-        .iter()
-        .filter_map(|variable| variable["name"].as_str().zip(variable["value"].as_str()))
-        .collect();
-    environment.extend([
-        (
-            "KUBECONFIG",
-            kubeconfig.to_str().context("a path that is no text")?,
-        ),
-        ("POD_NAMESPACE", NAMESPACE),
-        ("POD_NAME", "operator-0"),
-        ("POD_IP", "127.0.0.1"),
-        ("PEERUP_API_LISTEN", "127.0.0.1:0"),
-        ("PEERUP_WEBHOOK_LISTEN", "127.0.0.1:0"),
-        ("PEERUP_HTTP_LISTEN", http),
-    ]);
-    let environment: Vec<_> = environment.into_iter().collect();
-    Program::start("peerup-operator", arguments, &environment)
-}
-
-/// A kubeconfig of the administrator who acts as a service account of the operator's namespace.
-fn impersonating(light: &Light, account: &str) -> Result<PathBuf> {
-    let text = std::fs::read_to_string(light.kubeconfig())?;
-    let line = format!("  user:\n    as: system:serviceaccount:{NAMESPACE}:{account}\n");
-    let changed = text.replacen("  user:\n", &line, 1);
-    ensure!(changed != text, "the kubeconfig has no user");
-    let path = light.directory().join(format!("{account}.kubeconfig"));
-    std::fs::write(&path, changed)?;
-    Ok(path)
 }
