@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Runs Peerup in a cluster: private peer-to-peer networks declared as PeerNetworks.
 #[derive(Parser, Debug, Clone)]
@@ -96,6 +96,9 @@ pub struct Config {
     /// Images that a PeerNetwork or pod may ask for instead of the sidecar's; `*` stands for any characters.
     #[arg(long, env = "PEERUP_ALLOWED_IMAGES", value_delimiter = ',')]
     pub allowed_images: Vec<String>,
+    /// Whether injected pods that have no prometheus.io annotation get those of the sidecar's metrics.
+    #[arg(long, env = "PEERUP_SCRAPE_ANNOTATIONS", action = ArgAction::Set, default_value_t = true)]
+    pub scrape_annotations: bool,
     /// Namespaces to serve; all if none is given.
     #[arg(long, env = "PEERUP_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub image_pull_policy: &'static str,
     /// Globs of the images that networks and pods may ask for.
     pub allowed_images: Vec<String>,
+    /// Whether pods are told by annotations where to scrape the sidecar.
+    pub scrape_annotations: bool,
 }
 
 /// What is to be done with the pod.
@@ -273,12 +275,11 @@ fn patch(
         (labels::NETWORK_UID, &sidecar.network_uid),
     ];
     set_texts(pod, "labels", &given, &mut operations)?;
-    set_texts(
-        pod,
-        "annotations",
-        &[(annotations::STATUS, &status)],
-        &mut operations,
-    )?;
+    let mut given = vec![(annotations::STATUS, status.as_str())];
+    if settings.scrape_annotations && !says_how_to_scrape(pod) {
+        given.extend(SCRAPE);
+    }
+    set_texts(pod, "annotations", &given, &mut operations)?;
     let mut volumes = pod["spec"]["volumes"].clone();
     for volume in sidecar.volumes() {
         insert(&mut volumes, "volumes", true, volume, &mut operations)?;
@@ -312,6 +313,19 @@ fn patch(
         }
     }
     Some(operations)
+}
+
+/// Where Prometheus servers that go by annotations find the sidecar's metrics.
+const SCRAPE: [(&str, &str); 3] = [
+    ("prometheus.io/scrape", "true"),
+    ("prometheus.io/port", "9465"),
+    ("prometheus.io/path", "/metrics"),
+];
+
+/// Whether the pod has an annotation of that kind already: it means its application, even by a part of them.
+fn says_how_to_scrape(pod: &Value) -> bool {
+    let there = &pod["metadata"]["annotations"];
+    SCRAPE.iter().any(|(key, _)| there.get(*key).is_some())
 }
 
 /// Sets labels or annotations.

@@ -160,6 +160,7 @@ pub fn settings(config: &Config) -> Settings {
         image: config.sidecar_image.clone(),
         image_pull_policy: config.image_pull_policy.as_str(),
         allowed_images: config.allowed_images.clone(),
+        scrape_annotations: config.scrape_annotations,
     }
 }
 

@@ -23,6 +23,7 @@ fn settings() -> Settings {
         image: "peerup-sidecar:0.0.0".to_owned(),
         image_pull_policy: "IfNotPresent",
         allowed_images: vec!["registry.example/peerup-sidecar:*".to_owned()],
+        scrape_annotations: true,
     }
 }
 
@@ -406,4 +407,51 @@ fn the_template_hash_follows_the_template_and_not_the_certificates() {
         "another CA",
     );
     assert_eq!(rotated.decision, Decision::Skip(Reason::AlreadyInjected));
+}
+
+/// The annotations of a pod once it is injected, but for our own.
+fn annotations_of(pod: &Value, settings: &Settings) -> Value {
+    let networks = [network("shop", "main", json!({}))];
+    let Decision::Patch(operations) =
+        inject::decide(pod, &enabled(), &networks, settings, CA).decision
+    else {
+        panic!("skipped")
+    };
+    let mut annotations = patched(pod, &operations)["metadata"]["annotations"].take();
+    annotations
+        .as_object_mut()
+        .unwrap()
+        .remove("peerup.dev/status");
+    annotations
+}
+
+#[test]
+fn a_pod_that_says_nothing_of_scraping_is_scraped_at_the_sidecar() {
+    let ours = json!({
+        "prometheus.io/scrape": "true", "prometheus.io/port": "9465", "prometheus.io/path": "/metrics",
+    });
+    assert_eq!(annotations_of(&plain(), &settings()), ours);
+    let port = peerup_crds::names::ports::HTTP.to_string();
+    assert_eq!(
+        ours["prometheus.io/port"], port,
+        "where the sidecar listens"
+    );
+    for (key, value) in [
+        ("prometheus.io/scrape", "false"),
+        ("prometheus.io/port", "8080"),
+        ("prometheus.io/path", "/"),
+    ] {
+        let mut pod = plain();
+        pod["metadata"]["annotations"] = json!({key: value});
+        assert_eq!(
+            annotations_of(&pod, &settings()),
+            json!({key: value}),
+            "the application's stay as they are"
+        );
+    }
+    let off = Settings {
+        scrape_annotations: false,
+        ..settings()
+    };
+    assert_eq!(annotations_of(&plain(), &off), json!({}));
 }

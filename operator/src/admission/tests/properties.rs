@@ -24,8 +24,14 @@ fn annotations() -> impl Strategy<Value = Value> {
     let words = |text: &'static str| prop::sample::select(text.split(' ').collect::<Vec<_>>());
     let ours = words(keys).prop_map(|key| format!("peerup.dev/{key}"));
     let ours = prop::collection::btree_map(ours, words(values).prop_map(str::to_owned), 0..4);
-    (texts(), ours).prop_map(|(mut all, ours)| {
+    let scrape = prop::sample::subsequence(vec!["scrape", "port", "path"], 0..2);
+    (texts(), ours, scrape).prop_map(|(mut all, ours, scrape)| {
         all.extend(ours);
+        all.extend(
+            scrape
+                .iter()
+                .map(|key| (format!("prometheus.io/{key}"), "x".to_owned())),
+        );
         json!(all)
     })
 }
