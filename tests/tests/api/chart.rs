@@ -7,6 +7,7 @@ mod installed;
 mod policies;
 mod render;
 mod rights;
+mod upgrade;
 
 use std::process::Command;
 
