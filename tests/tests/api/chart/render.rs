@@ -1,8 +1,9 @@
 //! What the chart renders, and which values it refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
+use peerup_tests::light::repository;
 use serde_json::{Value, json};
 
 use super::{find, objects, template};
@@ -64,6 +65,49 @@ fn bad_values_are_refused() -> Result<()> {
     }
     template(&["--set", "webhook.failurePolicy=Fail,operator.replicas=2"])?;
     Ok(())
+}
+
+#[test]
+fn the_user_guide_lists_every_value() -> Result<()> {
+    let file = |name: &str| std::fs::read_to_string(repository().join(name));
+    let values: Value = serde_saphyr::from_str(&file("charts/peerup/values.yaml")?)?;
+    let mut paths = BTreeSet::new();
+    leaves(&values, "", &mut paths);
+    let guide = file("docs/user-guide.md")?;
+    let table = guide.lines().skip_while(|line| *line != "## Values");
+    let listed: BTreeSet<_> = table
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .flat_map(|names| names.split(['`', ',', ' ']))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    ensure!(
+        paths == listed,
+        "only in values.yaml: {:?}, only in the guide: {:?}",
+        paths.difference(&listed).collect::<Vec<_>>(),
+        listed.difference(&paths).collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+/// Paths of all values that hold no others; what people fill themselves, and the alerts' times, count as one.
+fn leaves(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let inner = value.as_object().filter(|map| {
+        let whole = path.ends_with(".for") || path.ends_with(".resources");
+        !map.is_empty() && !whole
+    });
+    let Some(inner) = inner else {
+        found.insert(path.to_owned());
+        return;
+    };
+    for (name, value) in inner {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        leaves(value, &path, found);
+    }
 }
 
 #[test]
