@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod docs;
 mod imports;
 mod sizes;
 mod sources;
