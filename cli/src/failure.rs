@@ -60,6 +60,8 @@ pub(crate) enum Failure {
     NoAnswer(String),
     #[error("{peer} is not verified: {why}")]
     Unverified { peer: String, why: String },
+    #[error("the peer goes on joining in the background: `{0}`")]
+    Unwatched(String),
     #[error("stopped before it was done")]
     Interrupted,
     #[error("{0}")]
@@ -100,7 +102,7 @@ impl Failure {
             | Self::NothingToLeave(_)
             | Self::Client(ClientError::NotRunning(_) | ClientError::Silent(_)) => 8,
             Self::Agent(AgentError::Ended) => 9,
-            Self::Interrupted => 10,
+            Self::Interrupted | Self::Unwatched(_) => 10,
             Self::AlreadyRunning(_) => 11,
             Self::NoAnswer(_) => 13,
             Self::Unverified { .. } => 14,

@@ -25,6 +25,7 @@ mod prepare;
 #[cfg(test)]
 mod scratch;
 mod services;
+mod signals;
 mod source;
 mod status;
 mod stop;

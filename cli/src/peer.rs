@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use peerup_agent::local::{self, Server};
 use peerup_agent::{Agent, Board, Config, Metrics, ServiceLimits, Status, Store, listen_on};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::prepare::Prepared;
+use crate::signals::Signals;
 
 /// Pause between two writes of the status file: it is for those who look when the process is gone.
 const STATUS_PAUSE: Duration = Duration::from_secs(10);
@@ -42,7 +42,11 @@ impl Running {
         let board = Board::new(Status::starting(Timestamp::now()));
         let metrics = Metrics::new().map_err(|error| Failure::Unexpected(error.to_string()))?;
         let stop = CancellationToken::new();
-        let signals = tokio::spawn(signalled(signals()?, stop.clone()));
+        let (mut signals, stopped) = (Signals::listen()?, stop.clone());
+        let signals = tokio::spawn(async move {
+            signals.received().await;
+            stopped.cancel();
+        });
         let store = Arc::new(prepared.store);
         let server = Server::bind(Arc::clone(&store))?;
         let writer = write_status(Arc::clone(&store), board.watch(), stop.clone());
@@ -128,23 +132,6 @@ async fn released(store: &Arc<Store>) {
     if tokio::time::timeout(GRACE, free).await.is_err() {
         tracing::warn!("the state directory is still held");
     }
-}
-
-fn signals() -> Result<[Signal; 2], Failure> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::Unexpected(format!("signals: {error}")));
-    Ok([
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    ])
-}
-
-async fn signalled([mut terminate, mut interrupt]: [Signal; 2], stop: CancellationToken) {
-    tokio::select! {
-        _ = terminate.recv() => (),
-        _ = interrupt.recv() => (),
-    }
-    stop.cancel();
 }
 
 /// Writes the status file when the status changes, not too often, until the peer is to end.

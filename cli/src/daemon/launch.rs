@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::log;
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::signals::Signals;
 use crate::source;
 
 /// How long the peer may take to join; afterwards it goes on trying alone.
@@ -46,7 +47,13 @@ impl Launch {
         let from = log.metadata().map_err(failed)?.len();
         let child = self.command(dir).map_err(failed)?.stderr(log).spawn();
         let mut child = child.map_err(failed)?;
-        joined(&mut child, home, from).await?;
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            joined = joined(&mut child, home, from) => joined?,
+            () = signals.received() => {
+                return Err(Failure::Unwatched(home.command("status")));
+            }
+        }
         Ok(Started {
             process: child.id(),
             log: log::path(dir),

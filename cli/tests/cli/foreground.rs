@@ -6,7 +6,7 @@ use std::process::{ChildStdout, Stdio};
 use rustix::process::Signal;
 
 use crate::relay::{FakeRelay, Network};
-use crate::seat::{DEADLINE, Foreground, Seat, signal, until};
+use crate::seat::{DEADLINE, Foreground, Seat, is_alive, signal, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn join_stays_in_the_foreground_until_it_is_told_to_stop() {
@@ -76,4 +76,24 @@ async fn a_signal_before_it_has_joined_is_told_apart() {
     signal(process.0.id(), Signal::TERM);
     assert_eq!(process.0.wait().unwrap().code(), Some(10));
     seat.call(&["status"]).await.failed(8, "no peer runs on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_while_the_background_peer_is_waited_for_leaves_it_alone() {
+    let network = Network::new(3600);
+    let relay = FakeRelay::start(&network).await;
+    let seat = Seat::joined(&network, 0, "laptop").await;
+    seat.call(&["stop"]).await.ok();
+    relay.node.shutdown().await;
+    let mut start = Foreground(seat.command(&["start"]).spawn().unwrap());
+    until("it answers", async || {
+        seat.call(&["status"]).await.code == Some(0)
+    })
+    .await;
+    let process = seat.process().await;
+    assert_ne!(process, start.0.id());
+    signal(start.0.id(), Signal::INT);
+    assert_eq!(start.0.wait().unwrap().code(), Some(10));
+    assert_eq!(seat.process().await, process);
+    assert!(is_alive(process));
 }
