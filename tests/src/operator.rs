@@ -17,11 +17,13 @@ use crate::programs::Program;
 /// How long an operator may take until it is ready.
 const READY: Duration = Duration::from_secs(120);
 
-/// Where every operator listens, at an address of its own: below the ports that the kernel gives to
-/// outgoing connections, of which any could be taken between choosing and listening.
-const API: u16 = 19444;
-const WEBHOOK: u16 = 19443;
-const HTTP: u16 = 19465;
+/// The operator API's port. Every operator listens at an address of its own: these ports are below those that
+/// the kernel gives to outgoing connections, of which any could be taken between choosing and listening.
+pub const API: u16 = 19444;
+/// The admission webhook's port.
+pub const WEBHOOK: u16 = 19443;
+/// The port of metrics and health.
+pub const HTTP: u16 = 19465;
 
 /// Where an operator lives, and what it serves; several replicas may live in one.
 pub struct Home {

@@ -1,7 +1,7 @@
 //! The operator's program with the settings and rights that the chart gives it. There are no nodes, so it runs here.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use peerup_tests::light::Light;
+use peerup_tests::operator::{API, HTTP, WEBHOOK, own_address};
 use peerup_tests::programs::Program;
 use peerup_tests::tools::{self, run};
 use peerup_tests::wait::eventually;
 
 use super::{NAMESPACE, find, objects};
 
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(120);
 
 /// A running operator of the release `peerup`.
 pub(super) struct Installed {
@@ -27,40 +28,39 @@ pub(super) struct Installed {
     pub(super) url: String,
     /// `http://…` of its metrics and health.
     pub(super) http: String,
-    webhook: u16,
+    address: Ipv4Addr,
 }
 
 impl Installed {
     /// Starts it with the account of the chart, and waits until it is ready.
     pub(super) async fn start(light: &Light) -> Result<Self> {
-        let [api, webhook, http] = [free_port()?, free_port()?, free_port()?];
-        let url = format!("https://127.0.0.1:{api}");
+        let address = own_address();
+        let url = format!("https://{address}:{API}");
+        let http = format!("{address}:{HTTP}");
         let objects = objects(&[])?;
         let names = environment(&objects)?
             .get("PEERUP_SERVICE_NAMES")
-            .map(|names| format!("{names},127.0.0.1"))
+            .map(|names| format!("{names},{address}"))
             .context("no names")?;
-        let installed = Self {
+        let mut installed = Self {
             program: program(
                 light,
                 &[],
                 "peerup-operator",
                 &[
-                    ("PEERUP_API_LISTEN", format!("127.0.0.1:{api}")),
-                    ("PEERUP_WEBHOOK_LISTEN", format!("127.0.0.1:{webhook}")),
-                    ("PEERUP_HTTP_LISTEN", format!("127.0.0.1:{http}")),
+                    ("PEERUP_API_LISTEN", format!("{address}:{API}")),
+                    ("PEERUP_WEBHOOK_LISTEN", format!("{address}:{WEBHOOK}")),
+                    ("PEERUP_HTTP_LISTEN", http.clone()),
                     ("PEERUP_OPERATOR_URL", url.clone()),
                     ("PEERUP_SERVICE_NAMES", names),
                 ],
             )?,
             url,
-            http: format!("http://127.0.0.1:{http}"),
-            webhook,
+            http: format!("http://{http}"),
+            address,
         };
-        eventually("the operator to be ready", READY, async || {
-            installed.page("/readyz").await.map(drop)
-        })
-        .await?;
+        let ready = format!("{}/readyz", installed.http);
+        installed.program.answers(&ready, READY).await?;
         Ok(installed)
     }
 
@@ -82,7 +82,7 @@ impl Installed {
             for webhook in configuration.webhooks.iter_mut().flatten() {
                 webhook.client_config.service = None;
                 webhook.client_config.url =
-                    Some(format!("https://127.0.0.1:{}/v1/inject", self.webhook));
+                    Some(format!("https://{}:{WEBHOOK}/v1/inject", self.address));
             }
             api.replace("peerup-operator", &PostParams::default(), &configuration)
                 .await?;
@@ -144,8 +144,4 @@ pub(super) fn helm(kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(tools::helm()?);
     command.args(arguments).args(["--namespace", NAMESPACE]);
     run(command.env("KUBECONFIG", kubeconfig))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
