@@ -28,7 +28,7 @@ pub struct PeerMetrics {
     pub minimum_grade: IntGaugeVec,
     /// `peerup_peers_below_minimum`.
     pub below_minimum: IntGaugeVec,
-    /// `peerup_peers_total{state}`: `Joined`, `Verified` or `Pending`.
+    /// `peerup_peers_total{state}`: `Joined`, `Verified`, `Pending` or `Revoked`.
     pub by_state: IntGaugeVec,
     /// `peerup_last_report_timestamp_seconds`.
     pub last_report: GaugeVec,

@@ -127,7 +127,7 @@ pub enum RelayState {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerCounts {
-    /// All.
+    /// All that are not revoked.
     pub total: u32,
     /// Those that hold a record.
     pub joined: u32,

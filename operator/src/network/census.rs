@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use peerup_crds::{GradeCounts, Peer, PeerCounts, PeerType, names::conditions as types};
+use peerup_crds::{GradeCounts, Peer, PeerCounts, PeerState, PeerType, names::conditions as types};
 use peerup_protocol::grade::{Grade, Path};
 
 use crate::conditions;
@@ -14,6 +14,8 @@ pub struct Census {
     pub counts: PeerCounts,
     /// By type and grade (`None`: unknown), for metrics.
     pub by_grade: BTreeMap<(PeerKind, Option<Grade>), u32>,
+    /// Those that were expelled and whose objects are still there; nothing else counts them.
+    pub revoked: u32,
 }
 
 /// A peer's type, as metrics name it.
@@ -49,6 +51,13 @@ pub fn take<'a>(peers: impl Iterator<Item = &'a Peer>, minimum: Grade) -> Census
 }
 
 fn count(census: &mut Census, peer: &Peer, minimum: Grade) {
+    match peer.spec.state {
+        PeerState::Active => {}
+        PeerState::Revoked => {
+            census.revoked += 1;
+            return;
+        }
+    }
     let counts = &mut census.counts;
     counts.total += 1;
     let kind = match peer.spec.type_ {
@@ -105,7 +114,10 @@ mod tests {
     fn peers_are_counted_by_what_they_are() {
         let mut new = peer("Pod", "C", "True", "False");
         new.status = None;
+        let mut revoked = peer("Pod", "F", "False", "False");
+        revoked.spec.state = PeerState::Revoked;
         let peers = [
+            revoked,
             peer("Pod", "C", "True", "True"),
             peer("Pod", "D", "True", "True"),
             peer("External", "F", "False", "True"),
@@ -127,7 +139,7 @@ mod tests {
                 ..GradeCounts::default()
             },
         };
-        assert_eq!(census.counts, counts);
+        assert_eq!((census.counts, census.revoked), (counts, 1));
         let by_grade = BTreeMap::from([
             ((PeerKind::Pod, None), 2),
             ((PeerKind::Pod, Some(Grade::C)), 1),

@@ -7,7 +7,7 @@ use super::{census::PeerKind, decide::Observed};
 use crate::metrics::PeerMetrics;
 
 /// States of `peerup_peers_total`.
-const STATES: [&str; 3] = ["Joined", "Verified", "Pending"];
+const STATES: [&str; 4] = ["Joined", "Verified", "Pending", "Revoked"];
 
 /// Shows what was counted.
 pub(super) fn show(metrics: &PeerMetrics, seen: &Observed) {
@@ -41,6 +41,7 @@ pub(super) fn show(metrics: &PeerMetrics, seen: &Observed) {
         counts.joined,
         counts.verified,
         counts.total.saturating_sub(counts.joined),
+        seen.census.revoked,
     ];
     for (state, value) in STATES.iter().zip(values) {
         metrics

@@ -163,6 +163,9 @@ fn joined_said(seen: &Observed, joined: bool) -> Said {
 }
 
 fn verified(seen: &Observed, joined: bool) -> Said {
+    if seen.peer.spec.state == PeerState::Revoked {
+        return Said::no("Revoked", "the peer was revoked");
+    }
     match (seen.peer.spec.method, joined) {
         (PeerMethod::Attested, true) => Said::yes(
             "Attested",

@@ -394,6 +394,7 @@ fn a_record_is_taken_back_before_its_peer_goes() {
         ..revoked
     };
     assert_eq!(said(&revoked, "Joined"), pair("False", "Revoked"));
+    assert_eq!(said(&revoked, "Verified"), pair("False", "Revoked"));
 }
 
 #[test]

@@ -52,6 +52,16 @@ fn bad_specs() -> [(Value, &'static str); 13] {
             json!({ "pairing": { "maxFailedAttempts": 0 } }),
             "should be greater than or equal to 1",
         ),
+    ] {
+        refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_for_members_are_words() -> Result<()> {
+    let (networks, _, _) = kinds().await?;
+    for (spec, words) in [
         (
             json!({ "pairing": { "guests": "Some" } }),
             "Unsupported value: \"Some\"",
@@ -77,6 +87,9 @@ async fn bad_networks_are_refused() -> Result<()> {
     for (spec, words) in bad_specs() {
         refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
     }
+    let spec =
+        json!({ "pairing": { "guests": "Enabled" }, "peers": { "verification": "Required" } });
+    networks.create("good", spec).await?;
     Ok(())
 }
 

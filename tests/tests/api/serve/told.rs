@@ -149,5 +149,8 @@ async fn a_revoked_peer_is_told() -> Result<()> {
         let note = events[0].note.clone().context("note")?;
         ensure!(note.contains("PeerNetwork main"), "{note}");
     }
-    Ok(())
+    // The deleted one is no more.
+    let labels = format!(r#"network="main",network_namespace="{}""#, world.namespace);
+    let metric = format!(r#"peerup_peers_total{{{labels},state="Revoked"}}"#);
+    counted(&world, &metric, 1).await
 }
