@@ -28,7 +28,8 @@ pub(crate) struct Via {
 }
 
 /// A bidirectional stream of bytes to another node. `close` ends the direction away from here; the
-/// other one stays open until the remote closes it too. Dropped without `close`, it is reset.
+/// other one stays open until the remote closes it too. Dropped without `close`, the remote reads an
+/// end all the same, but it can't write any more.
 #[derive(Debug)]
 pub struct Stream {
     inner: libp2p::Stream,

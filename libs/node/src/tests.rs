@@ -10,5 +10,6 @@ mod dht;
 mod limits;
 mod pairing;
 mod probation;
+mod services;
 mod strangers;
 mod support;

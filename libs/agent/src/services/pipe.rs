@@ -1,5 +1,8 @@
 //! Bytes both ways between a local program and a stream. Each direction ends by itself, a slow reader slows its
-//! writer, and whatever breaks resets both sides.
+//! writer, and what breaks on one side breaks on the other too.
+//!
+//! Reading tells no difference between a stream that the other side has ended and one that it has dropped; writing
+//! does. So an end of the stream counts as one only while this side could still write.
 
 use std::io;
 use std::pin::Pin;
@@ -43,7 +46,10 @@ pub(super) async fn carry(
         bytes,
         active: active.clone(),
     };
-    let mut remote = remote.compat();
+    let mut remote = Remote {
+        inner: remote.compat(),
+        ended: false,
+    };
     let ended = tokio::select! {
         ended = tokio::io::copy_bidirectional_with_sizes(&mut local, &mut remote, BUFFER, BUFFER) => ended.map(drop),
         () = active.idle(idle) => Err(io::ErrorKind::TimedOut.into()),
@@ -142,6 +148,53 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// The other peer's side, which breaks where a bare stream would seem to end.
+struct Remote<S> {
+    inner: S,
+    /// This side has ended its direction: it can't tell any more.
+    ended: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Remote<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let at_end =
+            matches!(read, Poll::Ready(Ok(()))) && room > 0 && buf.filled().len() == before;
+        if at_end
+            && !self.ended
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.inner).poll_write(cx, &[])
+        {
+            let kind = io::ErrorKind::ConnectionReset;
+            return Poll::Ready(Err(io::Error::new(kind, error)));
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Remote<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ended = true;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

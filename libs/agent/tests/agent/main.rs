@@ -1,7 +1,10 @@
 //! Whole agents on loopback, with real nodes, against a relay whose operator is a table in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod programs;
 mod relay;
+mod services;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use peerup_protocol::id::PeerName;
 
 use relay::{FakeRelay, Network};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A directory of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -47,6 +50,10 @@ struct Peer {
 
 impl Peer {
     fn start(dir: &Path, source: Source) -> Self {
+        Self::limited(dir, source, ServiceLimits::default())
+    }
+
+    fn limited(dir: &Path, source: Source, limits: ServiceLimits) -> Self {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -69,7 +76,7 @@ impl Peer {
             board: board.clone(),
             metrics: metrics.clone(),
             store: Arc::new(store),
-            limits: ServiceLimits::default(),
+            limits,
         });
         Self {
             agent,
@@ -80,10 +87,15 @@ impl Peer {
     }
 
     fn join(dir: &Path, code: Code, name: &str) -> Self {
-        Self::start(
-            dir,
-            Source::Code(Box::new(code), PeerName::parse(name).unwrap()),
-        )
+        Self::start(dir, with_code(code, name))
+    }
+
+    /// Waits until `name` is one of the members that this peer knows.
+    async fn knows(&self, name: &str) -> Status {
+        self.until(&format!("knows {name}"), |status| {
+            status.peers.iter().any(|peer| peer.name == name)
+        })
+        .await
     }
 
     async fn until(&self, what: &str, condition: impl FnMut(&Status) -> bool) -> Status {
@@ -100,6 +112,10 @@ impl Peer {
             .await
             .expect("the agent ends in time")
     }
+}
+
+fn with_code(code: Code, name: &str) -> Source {
+    Source::Code(Box::new(code), PeerName::parse(name).unwrap())
 }
 
 fn is_connected(status: &Status) -> bool {

@@ -63,6 +63,11 @@ struct Book {
     reports: BTreeMap<PeerId, Report>,
     addresses: Vec<Multiaddr>,
     refuse_renewal: bool,
+    flags: Flags,
+    /// Changes of the flags.
+    epoch: u64,
+    /// Subjects of names that a cluster vouches for.
+    subjects: BTreeMap<String, String>,
 }
 
 impl Network {
@@ -134,6 +139,21 @@ impl Network {
         self.book.lock().unwrap().refuse_renewal = true;
     }
 
+    /// Changes the network's switches.
+    pub(crate) fn switch(&self, flags: Flags) {
+        let mut book = self.book.lock().unwrap();
+        book.flags = flags;
+        book.epoch += 1;
+        drop(book);
+        self.changed();
+    }
+
+    /// Whoever joins under this name is attested as `subject`.
+    pub(crate) fn vouch(&self, name: &str, subject: &str) {
+        let mut book = self.book.lock().unwrap();
+        book.subjects.insert(name.to_owned(), subject.to_owned());
+    }
+
     fn changed(&self) {
         self.version.send_modify(|version| *version += 1);
     }
@@ -141,6 +161,7 @@ impl Network {
     fn issue(&self, peer: PeerId, name: &PeerName) -> Signed {
         let mut book = self.book.lock().unwrap();
         let former = book.records.get(&peer).map(|(record, _)| record.clone());
+        let subject = book.subjects.get(name.as_str()).cloned();
         let record = MemberRecord {
             net: self.net(),
             serial: former.as_ref().map_or_else(
@@ -149,8 +170,11 @@ impl Network {
             ),
             peer,
             name: name.clone(),
-            subject: String::new(),
-            method: Method::Code,
+            method: match &subject {
+                Some(_) => Method::Attested,
+                None => Method::Code,
+            },
+            subject: subject.unwrap_or_default(),
             issued: former.map_or_else(now, |former| now().max(former.issued + 1)),
             not_after: now() + self.life,
         };
@@ -178,14 +202,16 @@ impl Network {
     }
 
     fn document(&self) -> Signed {
-        let addresses = self.book.lock().unwrap().addresses.clone();
+        let book = self.book.lock().unwrap();
+        let (addresses, flags, epoch) = (book.addresses.clone(), book.flags, book.epoch);
+        drop(book);
         let document = NetworkDocument {
             net: self.net(),
-            epoch: 1,
+            epoch: 1 + epoch,
             issued: now(),
             namespace: Self::namespace(),
             cluster: "local".to_owned(),
-            flags: Flags::default(),
+            flags,
             relays: vec![Relay {
                 peer: self.relay_id(),
                 addresses,

@@ -79,7 +79,12 @@ async fn without_a_record_nothing_opens() {
     let relay = Running::relay().await;
     peer.node.admit(relay.id()).await;
     peer.node.dial(relay.id(), relay.tcp()).await.unwrap();
-    for protocol in [Protocol::Roster, Protocol::Report] {
+    for protocol in [
+        Protocol::Roster,
+        Protocol::Report,
+        Protocol::Ping,
+        Protocol::Trace,
+    ] {
         let refused = peer.node.open(relay.id(), protocol.clone()).await;
         assert!(
             matches!(refused, Err(OpenError::Unsupported)),

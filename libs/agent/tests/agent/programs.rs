@@ -1,0 +1,86 @@
+//! Programs behind services and in front of forwarded ports.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Sends everything back as it comes, and ends when the other side has.
+pub(crate) async fn echo() -> u16 {
+    let (listener, port) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+/// Reads to the end, then says how many bytes there were.
+pub(crate) async fn count() -> u16 {
+    let (listener, port) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).await.unwrap();
+                let answer = format!("{} bytes", all.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    port
+}
+
+/// A port where nobody listens.
+pub(crate) async fn nobody() -> u16 {
+    let (listener, port) = listen().await;
+    drop(listener);
+    port
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Sends `bytes` while it reads, ends its own direction, reads the other one to its end.
+pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address).await;
+    let (mut read, mut write) = stream.split();
+    let mut answer = Vec::new();
+    let both = async {
+        tokio::join!(
+            async {
+                write.write_all(bytes).await.unwrap();
+                write.shutdown().await.unwrap();
+            },
+            async {
+                read.read_to_end(&mut answer).await.unwrap();
+            }
+        )
+    };
+    tokio::time::timeout(DEADLINE, both).await.unwrap();
+    answer
+}
+
+/// Waits until the connection is broken, which is not the same as ended.
+pub(crate) async fn broken(stream: &mut TcpStream) {
+    let mut byte = [0];
+    let read = tokio::time::timeout(DEADLINE, stream.read(&mut byte)).await;
+    let error = read.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}

@@ -1,0 +1,353 @@
+//! Services between whole agents, through the relay.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peerup_agent::status::Badge;
+use peerup_agent::{Handle, PeerError, ServiceLimits, ServicesError};
+use peerup_protocol::grade::Path as Way;
+use peerup_protocol::id::PeerName;
+use peerup_protocol::record::Flags;
+use peerup_protocol::service::{Expose, Forward, ServiceName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::programs;
+use super::relay::{FakeRelay, Network};
+use super::{DEADLINE, Peer, Scratch, is_connected, with_code};
+
+/// A network of a laptop and a server that know each other.
+struct World {
+    network: std::sync::Arc<Network>,
+    _relay: FakeRelay,
+    _dirs: [Scratch; 2],
+    laptop: Peer,
+    server: Peer,
+}
+
+async fn world() -> World {
+    limited(ServiceLimits::default()).await
+}
+
+async fn limited(limits: ServiceLimits) -> World {
+    let network = Network::new(3600);
+    network.vouch("web-0", "local/shop/web/web-0");
+    let relay = FakeRelay::start(&network).await;
+    let dirs = [Scratch::new(), Scratch::new()];
+    let laptop = Peer::join(&dirs[0].0, network.code(0), "laptop");
+    let server = Peer::limited(&dirs[1].0, with_code(network.code(1), "web-0"), limits);
+    for peer in [&laptop, &server] {
+        peer.until("joined", is_connected).await;
+    }
+    laptop.knows("web-0").await;
+    server.knows("laptop").await;
+    World {
+        network,
+        _relay: relay,
+        _dirs: dirs,
+        laptop,
+        server,
+    }
+}
+
+impl World {
+    fn client(&self) -> Handle {
+        self.laptop.agent.handle()
+    }
+
+    async fn expose(&self, service: &str, port: u16) {
+        let text = format!("{service}={port}");
+        let expose: Expose = text.parse().unwrap();
+        self.server.agent.handle().expose(expose).await.unwrap();
+    }
+
+    /// A local port of the laptop that leads there.
+    async fn forward(&self, to: &str) -> SocketAddr {
+        let mut forward: Forward = format!("1={to}").parse().unwrap();
+        forward.port = 0;
+        self.client().forward(forward).await.unwrap()
+    }
+
+    /// Connects to the port, sees its connection break and gives what the forward says.
+    async fn refused(&self, at: SocketAddr) -> String {
+        programs::broken(&mut programs::connect(at).await).await;
+        let list = self.client().services();
+        let port = list.forwards.iter().find(|f| f.forward.port == at.port());
+        port.unwrap().last_failure.clone().unwrap()
+    }
+
+    fn metric(&self, peer: &Peer, line: &str) {
+        let text = peer.metrics.text(&peer.board.status()).unwrap();
+        assert!(text.lines().any(|has| has == line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_reaches_a_service_by_its_peers_name_or_its_workload() {
+    let world = world().await;
+    world.expose("echo", programs::echo().await).await;
+    world.expose("count", programs::count().await).await;
+    let (echo, count) = (
+        world.forward("echo@web-0").await,
+        world.forward("count@shop/web").await,
+    );
+    assert_eq!(programs::talk(echo, b"hello").await, b"hello");
+    let million: Vec<u8> = (0..1 << 20).map(|n| (n * 31 % 251) as u8).collect();
+    assert!(programs::talk(echo, &million).await == million);
+    // The answer comes after this side's end.
+    assert_eq!(programs::talk(count, &million).await, b"1048576 bytes");
+
+    world.metric(
+        &world.laptop,
+        "peerup_service_connections{result=\"accepted\",service=\"echo\"} 2",
+    );
+    world.metric(
+        &world.server,
+        "peerup_service_connections{result=\"accepted\",service=\"echo\"} 2",
+    );
+    for (peer, direction) in [(&world.laptop, "sent"), (&world.server, "received")] {
+        let line = format!(
+            "peerup_service_bytes_total{{direction=\"{direction}\",service=\"count\"}} 1048576"
+        );
+        world.metric(peer, &line);
+    }
+    let status = world.server.board.status();
+    let exposed: Vec<_> = status
+        .services
+        .exposed
+        .iter()
+        .map(|e| e.service.as_str())
+        .collect();
+    assert_eq!(exposed, ["count", "echo"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_is_said_and_breaks_the_apps_connection() {
+    let one = ServiceLimits {
+        per_peer: 1,
+        ..ServiceLimits::default()
+    };
+    let world = limited(one).await;
+    let cases = [
+        (
+            "none@web-0",
+            "no_such_service",
+            "web-0: the peer exposes no service of this name",
+        ),
+        (
+            "dead@web-0",
+            "unavailable",
+            "web-0: the program behind the service does not answer",
+        ),
+        (
+            "dead@web-1",
+            "no_peer",
+            "no live member is web-1; see the members in peerup status",
+        ),
+        (
+            "dead@shop/db",
+            "no_peer",
+            "no live member is shop/db; see the members in peerup status",
+        ),
+    ];
+    world.expose("dead", programs::nobody().await).await;
+    for (to, result, says) in cases {
+        let at = world.forward(to).await;
+        assert_eq!(world.refused(at).await, says);
+        let service = to.split('@').next().unwrap();
+        world.metric(
+            &world.laptop,
+            &format!(
+                "peerup_service_connections{{result=\"{result}\",service=\"{service}\"}} {}",
+                if to == "dead@shop/db" { 2 } else { 1 }
+            ),
+        );
+    }
+    world.metric(
+        &world.server,
+        "peerup_service_connections{result=\"unavailable\",service=\"dead\"} 1",
+    );
+
+    world.expose("echo", programs::echo().await).await;
+    let at = world.forward("echo@web-0").await;
+    let mut held = programs::connect(at).await;
+    held.write_all(b"x").await.unwrap();
+    held.read_exact(&mut [0]).await.unwrap();
+    let says = "web-0: the peer carries as many connections as it may; try again later";
+    assert_eq!(world.refused(at).await, says);
+    drop(held);
+    tokio::time::timeout(DEADLINE, async {
+        while world.server.agent.handle().services().exposed[1].connections > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(programs::talk(at, b"room again").await, b"room again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_ends() {
+    let world = world().await;
+    let echo = programs::echo().await;
+    world.expose("echo", echo).await;
+    let at = world.forward("echo@web-0").await;
+    let mut open = programs::connect(at).await;
+    open.write_all(b"x").await.unwrap();
+    open.read_exact(&mut [0]).await.unwrap();
+    let service = ServiceName::parse("echo").unwrap();
+    let server = world.server.agent.handle();
+    assert!(server.unexpose(&service).await.unwrap());
+    assert!(!server.unexpose(&service).await.unwrap());
+    programs::broken(&mut open).await;
+    world.refused(at).await;
+
+    // The same port elsewhere is refused, the same forward again is the same.
+    let client = world.client();
+    let same: Forward = format!("{}=echo@web-0", at.port()).parse().unwrap();
+    assert_eq!(client.forward(same.clone()).await.unwrap(), at);
+    let other = Forward {
+        service: ServiceName::parse("ssh").unwrap(),
+        ..same.clone()
+    };
+    let refused = client.forward(other).await.unwrap_err();
+    assert!(
+        matches!(refused, ServicesError::Forwarded { .. }),
+        "{refused}"
+    );
+    world.expose("echo", echo).await;
+    let mut open = programs::connect(at).await;
+    open.write_all(b"x").await.unwrap();
+    open.read_exact(&mut [0]).await.unwrap();
+    assert!(client.unforward(at.port()));
+    programs::broken(&mut open).await;
+    assert_eq!(
+        client.forward(same).await.unwrap(),
+        at,
+        "the port is free again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_peer_loses_its_connections() {
+    let world = world().await;
+    world.expose("echo", programs::echo().await).await;
+    let at = world.forward("echo@web-0").await;
+    let mut open = programs::connect(at).await;
+    open.write_all(b"x").await.unwrap();
+    open.read_exact(&mut [0]).await.unwrap();
+    world.network.revoke(&world.laptop.id);
+    programs::broken(&mut open).await;
+    programs::broken(&mut programs::connect(at).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_verification_is_required_a_code_is_not_enough() {
+    let world = world().await;
+    world.network.switch(Flags {
+        verification_required: true,
+        ..Flags::default()
+    });
+    world.expose("echo", programs::echo().await).await;
+    let at = world.forward("echo@web-0").await;
+    // The laptop trusts the attested server, but not the other way round.
+    let says = "web-0: the network allows services between verified peers only; run peerup verify";
+    tokio::time::timeout(DEADLINE, async {
+        // The first connections may come before the new rules.
+        loop {
+            let mut app = programs::connect(at).await;
+            let _ = app.write_all(b"x").await;
+            if app.read(&mut [0]).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.refused(at).await, says);
+
+    super::verify::compare(&world.laptop, "web-0", &world.server, "laptop").await;
+    assert_eq!(programs::talk(at, b"verified").await, b"verified");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_nobody_verified_is_not_sent_anything() {
+    let world = world().await;
+    let flags = Flags {
+        verification_required: true,
+        ..Flags::default()
+    };
+    world.network.switch(flags);
+    // The server's app calls the laptop, which has a code only: its own side refuses.
+    let port = programs::echo().await;
+    let expose: Expose = format!("echo={port}").parse().unwrap();
+    world.laptop.agent.handle().expose(expose).await.unwrap();
+    let server = world.server.agent.handle();
+    let mut forward: Forward = "1=echo@laptop".parse().unwrap();
+    forward.port = 0;
+    let at = server.forward(forward).await.unwrap();
+    let says = "laptop: the network allows services between verified peers only; run peerup verify";
+    let refused = async {
+        loop {
+            let mut app = programs::connect(at).await;
+            let _ = app.write_all(b"x").await;
+            if app.read(&mut [0]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, refused).await.unwrap();
+    let list = server.services();
+    assert_eq!(list.forwards[0].last_failure.as_deref(), Some(says));
+    // Nothing arrived there: the server is attested, the laptop would have accepted it.
+    let text = world.laptop.metrics.text(&world.laptop.board.status());
+    assert!(
+        !text.unwrap().contains("result=\"verification_required\""),
+        "the laptop was asked"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ping_and_trace_find_the_way() {
+    let world = world().await;
+    let client = world.client();
+    let server = PeerName::parse("web-0").unwrap();
+    let pong = client.ping(&server).await.unwrap();
+    assert_eq!(
+        (pong.peer_id, pong.path, pong.badge),
+        (world.server.id, Way::Relayed, Badge::Unverified)
+    );
+    assert!(pong.address.contains("/p2p-circuit"), "{}", pong.address);
+    let hops = client.trace(&server).await.unwrap();
+    let seen: Vec<_> = hops
+        .iter()
+        .map(|hop| (hop.relay, hop.name.as_str(), hop.peer_id, hop.badge))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (true, "relay-0", world.network.relay_id(), None),
+            (false, "web-0", world.server.id, Some(Badge::Unverified)),
+        ]
+    );
+    assert!(hops.iter().all(|hop| hop.rtt.is_some()), "{hops:?}");
+    let observed = |hop: usize| hops[hop].observed.clone().unwrap();
+    assert!(
+        observed(0).starts_with("/ip4/127.0.0.1/"),
+        "{}",
+        observed(0)
+    );
+    assert!(
+        observed(1).ends_with(&format!("/p2p-circuit/p2p/{}", world.laptop.id)),
+        "{}",
+        observed(1)
+    );
+
+    let unknown = client.ping(&PeerName::parse("nobody").unwrap()).await;
+    assert!(matches!(unknown, Err(PeerError::Unknown(_))), "{unknown:?}");
+    let own = client.ping(&PeerName::parse("laptop").unwrap()).await;
+    assert!(matches!(own, Err(PeerError::Own(_))), "{own:?}");
+    super::verify::compare(&world.laptop, "web-0", &world.server, "laptop").await;
+    assert_eq!(client.ping(&server).await.unwrap().badge, Badge::Verified);
+    let hops = client.trace(&server).await.unwrap();
+    assert_eq!(hops[1].badge, Some(Badge::Verified));
+}
