@@ -95,6 +95,12 @@ pub(crate) struct RunArgs {
     /// TCP and UDP port for other peers; another one is taken when it is not free
     #[arg(long, env = "PEERUP_LISTEN_PORT", default_value_t = 4001)]
     pub(crate) listen_port: u16,
+    /// Services for other members, `service=port` or `service=host:port`, separated by commas
+    #[arg(long, env = "PEERUP_EXPOSE", value_name = "LIST", default_value = "")]
+    pub(crate) expose: String,
+    /// Local ports that lead to services of others, `port=service@peer`, separated by commas
+    #[arg(long, env = "PEERUP_FORWARD", value_name = "LIST", default_value = "")]
+    pub(crate) forward: String,
     /// When /startupz says yes
     #[arg(long, env = "PEERUP_HOLD", default_value = "started")]
     pub(crate) hold: Hold,

@@ -8,6 +8,7 @@
 mod args;
 mod http;
 mod run;
+mod services;
 mod status;
 
 use std::process::ExitCode;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Failure;
 use crate::args::RunArgs;
 use crate::http::{self, View};
+use crate::services;
 
 /// Longest time to say goodbye; the kubelet gives 30 s to the whole pod.
 const GRACE: Duration = Duration::from_secs(3);
@@ -75,11 +76,12 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         source: Source::Attested(operator),
         listen: listen_on(settings.listen_port),
         patience: PATIENCE,
-        board,
+        board: board.clone(),
         metrics,
         store: Arc::new(store),
         limits: ServiceLimits::default(),
     });
+    services::begin(&agent.handle(), &board, &settings.expose, &settings.forward).await;
     stop.cancelled().await;
     agent.shutdown().await;
 }
