@@ -4,7 +4,7 @@ use peerup_node::pair::Verdict;
 use peerup_node::{Connections, Denied, Snapshot};
 use peerup_protocol::api::RefusalReason;
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::config::Config;
 
@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     reservations_limit: IntGauge,
     circuits: IntGauge,
     circuits_limit: IntGauge,
+    bytes: IntCounter,
     probation_peers: IntGauge,
     denied: IntCounterVec,
     pairing_attempts: IntCounterVec,
@@ -61,6 +62,12 @@ impl Metrics {
                 "relay_circuits_limit",
                 "Circuits that there can be at most.",
             )?,
+            bytes: IntCounter::new(
+                "relay_bytes_total",
+                "Bytes of circuits in both directions, counted once, at the side that opened the circuit: what the \
+                 two ends send each other, encrypted, and requests for circuits and reservations; without what TCP \
+                 and QUIC add.",
+            )?,
             probation_peers: IntGauge::new(
                 "relay_probation_peers",
                 "Connections of peers that are not members yet.",
@@ -95,11 +102,12 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 9] = [
+        let all: [Box<dyn Collector>; 10] = [
             Box::new(self.reservations.clone()),
             Box::new(self.reservations_limit.clone()),
             Box::new(self.circuits.clone()),
             Box::new(self.circuits_limit.clone()),
+            Box::new(self.bytes.clone()),
             Box::new(self.probation_peers.clone()),
             Box::new(self.denied.clone()),
             Box::new(self.pairing_attempts.clone()),
@@ -144,6 +152,8 @@ impl Metrics {
     pub(crate) fn observe(&self, snapshot: &Snapshot) {
         self.reservations.set(gauge(snapshot.reservations.len()));
         self.circuits.set(gauge(snapshot.circuits));
+        let carried = snapshot.carried_bytes;
+        self.bytes.inc_by(carried.saturating_sub(self.bytes.get()));
         let probation = &snapshot.probation;
         self.probation_peers.set(gauge(
             probation.arriving + probation.probationary + probation.attested + probation.renewing,

@@ -9,12 +9,13 @@ use libp2p::{
     identity::Keypair,
     kad, memory_connection_limits, noise, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
+    yamux,
 };
 use peerup_protocol::names::ProtocolNames;
 use tokio::sync::mpsc;
 
 use crate::{
+    carried::Carried,
     circuits::Circuits,
     config::{RelayLimits, Role},
     counters::Counters,
@@ -27,6 +28,7 @@ use crate::{
     protocol::Offers,
     quiet::Quiet,
     streams::Streams,
+    transport,
 };
 
 /// An idle connection is closed after this time; a reservation keeps its connection.
@@ -66,6 +68,7 @@ pub(crate) struct Inner {
 pub(crate) struct Shared {
     pub(crate) members: Members,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) carried: Carried,
     pub(crate) events: mpsc::Sender<Event>,
 }
 
@@ -80,13 +83,10 @@ pub(crate) fn swarm(
     let kad_name = StreamProtocol::try_from_owned(names.kad()).map_err(|error| failed(&error))?;
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux::Config::default,
-        )
+        .with_other_transport(|key| transport::tcp(key, shared.carried.clone()))
         .map_err(|error| failed(&error))?
-        .with_quic()
+        .with_other_transport(|key| transport::quic(key, shared.carried.clone()))
+        .map_err(|error| failed(&error))?
         .with_dns()
         .map_err(|error| failed(&error))?
         .with_relay_client(noise::Config::new, yamux::Config::default)
@@ -111,6 +111,7 @@ fn behaviour(
     Shared {
         members,
         counters,
+        carried: _,
         events,
     }: Shared,
 ) -> Behaviour {

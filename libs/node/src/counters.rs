@@ -126,6 +126,9 @@ pub struct Snapshot {
     pub reservations: Vec<PeerId>,
     /// Circuits that the relay carries.
     pub circuits: usize,
+    /// Bytes that the relay has carried since the start: of circuits, both directions, as they pass the stream of the
+    /// side that opened it; its requests are in it, what transports add is not.
+    pub carried_bytes: u64,
     /// Connections on probation.
     pub probation: Counts,
     /// Denials since the start.

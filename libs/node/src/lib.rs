@@ -19,6 +19,7 @@
 )]
 
 mod behaviour;
+mod carried;
 mod circuits;
 mod config;
 mod counters;
@@ -40,6 +41,7 @@ mod targets;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 pub use libp2p::swarm::ConnectionId;
 pub use peerup_protocol::{Multiaddr, PeerId};

@@ -28,6 +28,7 @@ use tokio::{
 
 use crate::{
     behaviour::{self, Behaviour, Shared},
+    carried::Carried,
     config::{Config, RelayLimits},
     counters::{Connections, Counters, Snapshot},
     dht::Queries,
@@ -115,6 +116,7 @@ pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
     members: Members,
     counters: Arc<Counters>,
+    carried: Carried,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     outbox: VecDeque<Event>,
@@ -137,11 +139,13 @@ impl Task {
         } = config;
         let members = Members::default();
         let counters = Arc::new(Counters::default());
+        let carried = Carried::default();
         let key = Keypair::ed25519_from_bytes(*seed.expose())
             .map_err(|error| NodeError::Transport(error.to_string()))?;
         let shared = Shared {
             members: members.clone(),
             counters: Arc::clone(&counters),
+            carried: carried.clone(),
             events: events.clone(),
         };
         let mut swarm = behaviour::swarm(key, &names, &role, shared)?;
@@ -157,6 +161,7 @@ impl Task {
             swarm,
             members,
             counters,
+            carried,
             commands,
             events,
             outbox: VecDeque::new(),
@@ -367,6 +372,7 @@ impl Task {
                 .circuits
                 .as_ref()
                 .map_or(0, |circuits| circuits.circuits()),
+            carried_bytes: self.carried.total(),
             probation: behaviour.probation.counts(),
             denied: self.counters.denied(),
         }

@@ -34,6 +34,39 @@ async fn a_member_reserves_and_is_reached_through_the_relay() {
 }
 
 #[tokio::test]
+async fn bytes_of_circuits_are_counted_in_both_directions() {
+    const SENT: u64 = 3_000_000;
+    let mut relay = Running::relay().await;
+    let mut a = Running::peer().await;
+    befriend(&a, &relay, relay.tcp()).await;
+    a.node
+        .reserve(relay.id(), relay.tcp()[0].clone())
+        .await
+        .unwrap();
+    let mut before = relay.node.snapshot().await.unwrap().carried_bytes;
+    assert!(before < 1000, "{before} for a reservation");
+    for addresses in [relay.tcp(), relay.quic()] {
+        let b = Running::peer().await;
+        befriend(&b, &relay, addresses).await;
+        // Streams of other protocols do not count.
+        let ours = b.node.open(relay.id(), Protocol::Roster).await.unwrap();
+        let (_, _, theirs) = relay.inbound(Protocol::Roster).await;
+        echo(ours, theirs, SENT as usize).await;
+        a.node.admit(b.id()).await;
+        b.node.admit(a.id()).await;
+        b.node.dial(a.id(), relay.circuit(a.id())).await.unwrap();
+        let ours = b.node.open(a.id(), Protocol::Member).await.unwrap();
+        let (_, _, theirs) = a.inbound(Protocol::Member).await;
+        echo(ours, theirs, SENT as usize).await;
+        let carried = relay.node.snapshot().await.unwrap().carried_bytes - before;
+        // Encryption and frames between the two ends are carried too.
+        let expected = 2 * SENT..2 * SENT + SENT / 10;
+        assert!(expected.contains(&carried), "{carried} of {expected:?}");
+        before += carried;
+    }
+}
+
+#[tokio::test]
 async fn the_circuit_count_survives_the_end_of_either_side() {
     let relay = Running::relay().await;
     let (a, mut b, c) = (
