@@ -4,8 +4,11 @@
 //! A member is known because the operator's roster lists it, or because it presented a record of its own (one
 //! that is newer than the roster, or not yet in it). Of two records with one serial the one issued later counts.
 
+mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use history::History;
 use peerup_node::member::{KnownList, Presented};
 use peerup_pairing::membership::{self, Refusal};
 use peerup_protocol::api::RosterAnswer;
@@ -36,6 +39,7 @@ pub(crate) struct Roster {
     position: Position,
     /// Counts the changes of who is in the operator's roster; renewals are none.
     generation: u64,
+    history: History,
     members: BTreeMap<Serial, Member>,
     revocations: Option<Genuine<Revocations>>,
     document: Option<Genuine<NetworkDocument>>,
@@ -74,6 +78,7 @@ impl Roster {
             net: NetworkId::of(&key),
             position: Position::default(),
             generation: 0,
+            history: History::default(),
             members: BTreeMap::new(),
             revocations: None,
             document: None,
@@ -124,11 +129,16 @@ impl Roster {
         for serial in answer.gone {
             self.members.remove(&serial);
         }
-        self.generation += u64::from(before != self.serials());
+        let after = self.serials();
+        before
+            .difference(&after)
+            .for_each(|serial| self.history.remove(*serial));
+        self.generation += u64::from(before != after);
         self.position = Position {
             run: answer.run,
             seq: answer.seq,
         };
+        self.history.arrive(self.position);
         Ok(given.saturating_sub(listed.len()))
     }
 
@@ -230,6 +240,30 @@ impl Roster {
         self.generation
     }
 
+    /// Counts the changes of the operator's roster, renewals too.
+    pub(crate) const fn version(&self) -> u64 {
+        self.history.version()
+    }
+
+    /// The version at a position of the operator's roster where this relay has been.
+    pub(crate) fn version_at(&self, position: Position) -> Option<u64> {
+        self.history.at(position)
+    }
+
+    /// What changed in the operator's roster after a version, in one page; `None` when that is not remembered.
+    pub(crate) fn page_after(&self, version: u64) -> Option<RosterPage> {
+        let (changed, gone) = self.history.after(version)?;
+        let changed = changed.iter().filter_map(|serial| self.members.get(serial));
+        Some(RosterPage {
+            run: self.position.run,
+            seq: self.position.seq,
+            full: false,
+            last: true,
+            records: changed.map(|member| member.signed.clone()).collect(),
+            gone,
+        })
+    }
+
     /// The operator's roster, whole, in one page.
     #[must_use]
     pub(crate) fn page(&self) -> RosterPage {
@@ -289,7 +323,10 @@ impl Roster {
         if let Some(known) = self.members.get_mut(&serial)
             && known.signed == signed
         {
-            known.listed = true;
+            if !known.listed {
+                known.listed = true;
+                self.history.change(serial);
+            }
             return Some(serial);
         }
         if record.net != self.net || signed.verify(&self.key).is_err() {
@@ -300,16 +337,23 @@ impl Roster {
     }
 
     fn insert(&mut self, record: MemberRecord, signed: Signed, listed: bool) {
-        match self.members.get_mut(&record.serial) {
-            Some(known) if known.record.issued >= record.issued => known.listed = listed,
+        let serial = record.serial;
+        let has_changed = match self.members.get_mut(&serial) {
+            Some(known) if known.record.issued >= record.issued => {
+                std::mem::replace(&mut known.listed, listed) != listed
+            }
             Some(_) | None => {
                 let member = Member {
                     record,
                     signed,
                     listed,
                 };
-                self.members.insert(member.record.serial, member);
+                self.members.insert(serial, member);
+                true
             }
+        };
+        if listed && has_changed {
+            self.history.change(serial);
         }
     }
 

@@ -3,6 +3,7 @@
 mod bed;
 mod operator;
 mod pairing;
+mod roster;
 
 use std::time::Duration;
 
@@ -16,62 +17,13 @@ use peerup_protocol::id::{PeerName, Serial};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::stun;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::clock::now;
 use bed::{Bed, PATIENCE, Peer, get};
 
 fn laptop() -> PeerName {
     PeerName::parse("laptop").unwrap()
-}
-
-#[tokio::test]
-async fn members_are_told_of_changes_and_of_nothing_twice() {
-    let bed = Bed::start().await;
-    let peer = Peer::start(&bed, 1);
-    let record = bed.operator.record(peer.id(), 61, 3600);
-    bed.operator
-        .change(|book| book.members.push(record.clone()));
-    bed.page("/readyz", |_| true).await;
-    peer.connect(&bed, &record).await.unwrap();
-    let relay = bed.relay.peer_id();
-    let mut stream = peer.node.open(relay, Protocol::Roster).await.unwrap();
-    ask(&mut stream, RosterAsk::Sync { run: 0, seq: 0 }).await;
-    let mut first = page(&mut stream).await;
-    while serials(&first) != [61] {
-        first = page(&mut stream).await;
-    }
-
-    let started = Instant::now();
-    bed.operator.change(|book| {
-        book.epoch += 1;
-        book.members
-            .push(bed.operator.record(bed.relay.peer_id(), 62, 3600));
-    });
-    let next = page(&mut stream).await;
-    assert_eq!(
-        (serials(&next), next.full, next.last),
-        (vec![61, 62], true, true)
-    );
-    assert!(started.elapsed() < Duration::from_secs(7));
-
-    bed.operator.change(|book| book.epoch += 1);
-    let RosterAnswer::Page(moved) = told(&mut stream).await else {
-        panic!("the position comes first");
-    };
-    assert_eq!(
-        (moved.full, moved.records.len(), moved.seq),
-        (false, 0, next.seq + 1)
-    );
-    assert!(matches!(
-        told(&mut stream).await,
-        RosterAnswer::Lists { .. }
-    ));
-    let mut again = peer.node.open(relay, Protocol::Roster).await.unwrap();
-    let (run, seq) = (moved.run, moved.seq);
-    ask(&mut again, RosterAsk::Sync { run, seq }).await;
-    assert_eq!(page(&mut again).await, moved);
-    bed.stop().await;
 }
 
 async fn ask(stream: &mut Stream, ask: RosterAsk) {
@@ -138,6 +90,10 @@ async fn a_joiner_pairs_and_is_a_member() {
             text.contains(r#"peerup_connections{transport="quic"} 1"#)
         })
         .await;
+    assert!(
+        metrics.contains("\npeerup_relay_bytes_total 0\n"),
+        "{metrics}"
+    );
     assert!(
         metrics.contains(r#"peerup_pairing_attempts_total{result="joined"} 1"#),
         "{metrics}"

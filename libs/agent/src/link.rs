@@ -18,7 +18,7 @@ use crate::address;
 use crate::backoff::Backoff;
 use crate::clock::{now, timestamp};
 use crate::membership::RelayAt;
-use crate::roster::{Roster, TooMany};
+use crate::roster::{Roster, RosterError};
 use crate::session::Session;
 use crate::status::Phase;
 
@@ -45,7 +45,7 @@ enum LinkError {
     #[error("the relay's list is not accepted: {0}")]
     Refused(#[from] Refusal),
     #[error(transparent)]
-    TooMany(#[from] TooMany),
+    Roster(#[from] RosterError),
     #[error("the relay answered something else than a roster")]
     Unexpected,
 }
@@ -77,8 +77,24 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
     }
 }
 
+impl LinkError {
+    /// Whether the relay told something that cannot be, so that it is to tell everything anew.
+    const fn is_nonsense(&self) -> bool {
+        match self {
+            Self::Decode(_) | Self::Refused(_) | Self::Roster(_) | Self::Unexpected => true,
+            Self::NoAddress
+            | Self::TimedOut
+            | Self::Connect(_)
+            | Self::Open(_)
+            | Self::Frame(_) => false,
+        }
+    }
+}
+
 async fn keep(session: Arc<Session>, peer: PeerId) {
     let mut backoff = Backoff::default();
+    // Outlives the connections: whoever comes back asks for what it missed.
+    let mut roster = Roster::default();
     loop {
         until_valid(&session).await;
         let relay = session
@@ -88,7 +104,10 @@ async fn keep(session: Arc<Session>, peer: PeerId) {
             .find(|relay| relay.peer == peer);
         // A newer document does not name it: `run` ends this link in a moment.
         let Some(relay) = relay else { return };
-        let Err(error) = once(&session, &relay, &mut backoff).await;
+        let Err(error) = once(&session, &relay, &mut backoff, &mut roster).await;
+        if error.is_nonsense() {
+            roster = Roster::default();
+        }
         show(&session, peer, false);
         let pause = backoff.after_failure(rand::random());
         tracing::info!(relay = relay.ordinal, %error, ?pause, "relay link is made again");
@@ -110,6 +129,7 @@ async fn once(
     session: &Arc<Session>,
     relay: &RelayAt,
     backoff: &mut Backoff,
+    roster: &mut Roster,
 ) -> Result<Infallible, LinkError> {
     let addresses = address::dialable(&relay.addresses, session.is_pod());
     let first = addresses.first().cloned().ok_or(LinkError::NoAddress)?;
@@ -126,7 +146,7 @@ async fn once(
     joined(session);
     show(session, relay.peer, true);
     tokio::select! {
-        ended = follow(session, connection) => ended,
+        ended = follow(session, connection, roster) => ended,
         never = reserve(session, relay.peer, first) => match never {},
     }
 }
@@ -181,8 +201,11 @@ async fn reserve(session: &Session, relay: PeerId, address: Multiaddr) -> Infall
 }
 
 /// Follows the roster until the connection ends.
-async fn follow(session: &Session, connection: ConnectionId) -> Result<Infallible, LinkError> {
-    let mut roster = Roster::default();
+async fn follow(
+    session: &Session,
+    connection: ConnectionId,
+    roster: &mut Roster,
+) -> Result<Infallible, LinkError> {
     loop {
         let mut stream = session.node.open_on(connection, Protocol::Roster).await?;
         roster.restart();
@@ -196,7 +219,7 @@ async fn follow(session: &Session, connection: ConnectionId) -> Result<Infallibl
             match RosterAnswer::decode(&frame)? {
                 RosterAnswer::Page(page) => {
                     if roster.take(page)? {
-                        session.take_roster(&roster);
+                        session.take_roster(roster);
                     }
                 }
                 RosterAnswer::Lists {

@@ -13,10 +13,16 @@ use crate::membership::Membership;
 /// More members than a network can have; a relay that tells more is not listened to.
 const MAX_MEMBERS: usize = 20_000;
 
-/// A relay told more than any network has.
+/// What a relay tells cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the relay's roster has more than {MAX_MEMBERS} members")]
-pub(crate) struct TooMany;
+pub(crate) enum RosterError {
+    /// More than any network has.
+    #[error("the relay's roster has more than {MAX_MEMBERS} members")]
+    TooMany,
+    /// Changes of another run than the one that is known or has begun to be told.
+    #[error("the relay told changes of another run without telling everything first")]
+    OtherRun,
+}
 
 type Table = BTreeMap<Serial, (MemberRecord, Signed)>;
 
@@ -26,8 +32,8 @@ pub(crate) struct Roster {
     run: u64,
     seq: u64,
     members: Table,
-    /// A full sync that has begun: what it has repeated so far.
-    syncing: Option<Table>,
+    /// A full sync that has begun: its run, and what it has repeated so far.
+    syncing: Option<(u64, Table)>,
 }
 
 impl Roster {
@@ -45,15 +51,29 @@ impl Roster {
         self.syncing = None;
     }
 
+    /// True if `other` is a later state of the same run. States of two runs have no order.
+    #[must_use]
+    pub(crate) const fn is_before(&self, other: &Self) -> bool {
+        self.run == other.run && self.seq < other.seq
+    }
+
     /// Takes a page; true when the members are now complete and may have changed.
     ///
     /// # Errors
-    /// [`TooMany`], before anything is taken over.
-    pub(crate) fn take(&mut self, page: RosterPage) -> Result<bool, TooMany> {
+    /// [`RosterError`]; what was told so far of a full sync is lost then.
+    pub(crate) fn take(&mut self, page: RosterPage) -> Result<bool, RosterError> {
         if page.full {
-            self.syncing = Some(Table::new());
+            self.syncing = Some((page.run, Table::new()));
         }
-        let table = self.syncing.as_mut().unwrap_or(&mut self.members);
+        let run = self.syncing.as_ref().map_or(self.run, |(run, _)| *run);
+        if page.run != run {
+            self.syncing = None;
+            return Err(RosterError::OtherRun);
+        }
+        let table = match &mut self.syncing {
+            Some((_, table)) => table,
+            None => &mut self.members,
+        };
         for signed in page.records {
             insert(table, signed);
         }
@@ -62,10 +82,10 @@ impl Roster {
         }
         if table.len() > MAX_MEMBERS {
             self.syncing = None;
-            return Err(TooMany);
+            return Err(RosterError::TooMany);
         }
         if page.last {
-            if let Some(complete) = self.syncing.take() {
+            if let Some((_, complete)) = self.syncing.take() {
                 self.members = complete;
             }
             (self.run, self.seq) = (page.run, page.seq);

@@ -219,9 +219,15 @@ impl Session {
             .collect()
     }
 
-    /// Takes over a complete roster.
+    /// Takes over a complete roster, unless another relay has told a later one.
     pub(crate) fn take_roster(&self, roster: &Roster) {
-        *lock(&self.roster) = roster.clone();
+        {
+            let mut known = lock(&self.roster);
+            if roster.is_before(&known) {
+                return;
+            }
+            *known = roster.clone();
+        }
         self.verify_members();
     }
 

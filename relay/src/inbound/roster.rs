@@ -1,5 +1,6 @@
-//! Roster streams: a member asks once for everything, or for a new record; after that it is told again whenever
-//! the roster changes, revocations at once, members at most every 5 s.
+//! Roster streams: a member asks once for all that came after what it knows, or for a new record; after that it is
+//! told whatever changes, revocations at once, members at most every 5 s. Renewed records wait for the next page,
+//! at latest the one that goes with lists that were signed anew.
 
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +52,7 @@ struct Told {
 #[derive(PartialEq, Eq)]
 struct State {
     generation: u64,
+    version: u64,
     position: Position,
     lists: Option<(Signed, Signed)>,
 }
@@ -59,6 +61,7 @@ impl State {
     fn of(roster: &Roster) -> Self {
         Self {
             generation: roster.generation(),
+            version: roster.version(),
             position: roster.position(),
             lists: roster.lists(),
         }
@@ -125,10 +128,13 @@ impl Session<'_> {
         State::of(&self.inbound.network.roster())
     }
 
-    /// What there is to tell, and the page with the members, of the same moment.
-    fn look(&self) -> (State, RosterPage) {
+    /// What there is to tell, and the page for somebody who stands at `from`: the changes since, or everything.
+    fn look(&self, from: Position, version: Option<u64>) -> (State, RosterPage) {
         let roster = self.inbound.network.roster();
-        (State::of(&roster), roster.page())
+        let state = State::of(&roster);
+        let version = version.filter(|_| from.run == state.position.run);
+        let changes = version.and_then(|version| roster.page_after(version));
+        (state, changes.unwrap_or_else(|| roster.page()))
     }
 
     /// Answers a question; false when it is not one.
@@ -148,12 +154,11 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// Tells everything to one that stands at `from`, but the members if that is where we stand.
+    /// Tells one that stands at `from` all that came later.
     async fn sync(&mut self, from: Position) -> Result<(), FrameError> {
-        let (state, page) = self.look();
-        let known = from == state.position;
-        self.tell_page(if known { without_members(page) } else { page })
-            .await?;
+        let version = self.inbound.network.roster().version_at(from);
+        let (state, page) = self.look(from, version);
+        self.tell_page(page).await?;
         self.tell_lists(state.lists.as_ref()).await?;
         self.told = Some(Told {
             state,
@@ -171,18 +176,25 @@ impl Session<'_> {
         else {
             return Ok(());
         };
-        let (mut state, page) = self.look();
-        if state.generation == told.generation {
-            if state.position != told.position {
-                self.tell_page(without_members(page)).await?;
-            }
-        } else if Instant::now() >= at + COALESCE {
-            self.tell_page(page).await?;
-            at = Instant::now();
+        let (mut state, page) = self.look(told.position, Some(told.version));
+        let has_lists = state.lists != told.lists;
+        let has_members = state.generation != told.generation;
+        let is_due = if has_members {
+            Instant::now() >= at + COALESCE
         } else {
-            (state.generation, state.position) = (told.generation, told.position);
+            state.position != told.position
+        };
+        if is_due {
+            self.tell_page(page).await?;
+            if has_members {
+                at = Instant::now();
+            }
+        } else {
+            // What is not told now is told later.
+            let lists = state.lists;
+            state = State { lists, ..told };
         }
-        if state.lists != told.lists {
+        if has_lists {
             self.tell_lists(state.lists.as_ref()).await?;
         }
         self.told = Some(Told { state, at });
@@ -208,15 +220,6 @@ impl Session<'_> {
 
     async fn tell(&mut self, answer: &RosterAnswer) -> Result<(), FrameError> {
         write_frame(&mut self.write, &answer.encode()).await
-    }
-}
-
-/// A page that brings nothing but the position.
-fn without_members(page: RosterPage) -> RosterPage {
-    RosterPage {
-        full: false,
-        records: Vec::new(),
-        ..page
     }
 }
 

@@ -252,3 +252,42 @@ fn what_is_kept_makes_the_same_roster_again() {
     assert_eq!(after.to_answer(), before.to_answer());
     assert_eq!(frame::pages(after.page()).len(), 1);
 }
+
+/// Changed and gone after a version, as numbers.
+fn after(roster: &Roster, version: u64) -> (Vec<u64>, Vec<u64>) {
+    let page = roster.page_after(version).unwrap();
+    let serial = |signed: &Signed| MemberRecord::decode(&signed.bytes).unwrap().serial.0;
+    assert!(!page.full && page.last);
+    (
+        page.records.iter().map(serial).collect(),
+        page.gone.iter().map(|serial| serial.0).collect(),
+    )
+}
+
+#[test]
+fn every_way_to_change_the_roster_is_in_its_history() {
+    let mut roster = roster(vec![good(1), good(2)]);
+    let start = roster.version();
+    assert_eq!(after(&roster, start), (vec![], vec![]));
+    roster
+        .apply(answer(2, vec![good(1), good(2)]), NOW)
+        .unwrap();
+    assert_eq!(roster.version(), start, "told again");
+    roster.present(&good(3), &peer(3), NOW).unwrap();
+    assert_eq!(roster.version(), start, "only presented");
+    roster
+        .apply(answer(3, vec![good(1), good(3)]), NOW)
+        .unwrap();
+    assert_eq!(after(&roster, start), (vec![3], vec![2]));
+    let renewed = record(1, NOW, NOW + 200);
+    roster.present(&renewed, &peer(1), NOW).unwrap();
+    assert_eq!(after(&roster, start), (vec![3, 1], vec![2]));
+    let delta = RosterAnswer {
+        full: false,
+        gone: vec![Serial(3)],
+        ..answer(4, vec![good(2)])
+    };
+    roster.apply(delta, NOW).unwrap();
+    assert_eq!(after(&roster, start), (vec![1, 2], vec![3]));
+    assert_eq!(roster.version_at(Position { run: 7, seq: 1 }), Some(start));
+}

@@ -115,6 +115,16 @@ impl Bed {
         code
     }
 
+    /// Waits until the lists on disk are as new as `seq`.
+    pub(super) async fn until_kept(&self, seq: u64) {
+        let store = crate::store::Store::new(self.directory.clone());
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while store.load().unwrap().is_none_or(|lists| lists.seq < seq) {
+            assert!(tokio::time::Instant::now() < deadline, "lists are not kept");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until the operator's book is as `is_so` wants it.
     pub(super) async fn until(&self, is_so: impl Fn(&Book) -> bool) {
         let deadline = tokio::time::Instant::now() + PATIENCE;

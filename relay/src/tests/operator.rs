@@ -36,7 +36,6 @@ use tokio_rustls::server::TlsStream;
 use crate::clock::now;
 
 pub(super) const TOKEN: &str = "a.b.c";
-const RUN: u64 = 77;
 
 /// What the operator knows, and what it has been told.
 pub(super) struct Book {
@@ -57,6 +56,7 @@ pub(super) struct Book {
     pub(super) outside: Vec<Multiaddr>,
     pub(super) limits: Limits,
     pub(super) epoch: u64,
+    pub(super) run: u64,
 }
 
 #[derive(Clone)]
@@ -100,6 +100,7 @@ impl Operator {
                     probation_timeout_seconds: 15,
                 },
                 epoch: 1,
+                run: 77,
             })),
             seq: watch::Sender::new(1),
         };
@@ -248,7 +249,7 @@ impl Operator {
 
     async fn roster(&self, query: &str) -> RosterAnswer {
         let mut seq = self.seq.subscribe();
-        let asked = format!("run={RUN}&seq=");
+        let asked = format!("run={}&seq=", self.book().run);
         if let Some(known) = query.strip_prefix(&asked) {
             let known: u64 = known.parse().unwrap();
             let news = seq.wait_for(|seq| *seq != known);
@@ -256,7 +257,7 @@ impl Operator {
         }
         let book = self.book();
         RosterAnswer {
-            run: RUN,
+            run: book.run,
             seq: *self.seq.borrow(),
             full: true,
             records: book

@@ -159,3 +159,29 @@ fn the_relay_is_not_believed() {
     assert_eq!(names(&roster), ["good"]);
     assert!(roster.verified(&membership(), &peer(1), 2_000).is_empty());
 }
+
+#[test]
+fn changes_of_another_run_need_a_full_sync_first() {
+    let key = network();
+    let other = |full, last, name| RosterPage {
+        run: 8,
+        ..page(1, full, last, vec![signed(3, name, NOW, &key)], &[])
+    };
+    let mut roster = Roster::default();
+    roster
+        .take(page(5, true, true, vec![signed(2, "a", NOW, &key)], &[]))
+        .unwrap();
+    let refused = roster.take(other(false, true, "b"));
+    assert_eq!(refused, Err(RosterError::OtherRun));
+    roster.take(other(true, false, "b")).unwrap();
+    let refused = roster.take(page(6, false, true, vec![], &[]));
+    assert_eq!(refused, Err(RosterError::OtherRun));
+    assert_eq!(names(&roster), ["a"]);
+    assert_eq!(roster.ask(), RosterAsk::Sync { run: 7, seq: 5 });
+    let before = roster.clone();
+    roster.take(page(6, false, true, vec![], &[])).unwrap();
+    assert!(before.is_before(&roster) && !roster.is_before(&before));
+    roster.take(other(true, true, "b")).unwrap();
+    assert_eq!(names(&roster), ["b"]);
+    assert!(!before.is_before(&roster) && !roster.is_before(&before));
+}

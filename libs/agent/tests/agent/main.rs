@@ -19,6 +19,7 @@ use peerup_agent::{
 };
 use peerup_protocol::PeerId;
 use peerup_protocol::code::Code;
+use peerup_protocol::frame::RosterAsk;
 use peerup_protocol::grade::Path as Way;
 use peerup_protocol::id::PeerName;
 
@@ -236,6 +237,24 @@ async fn a_relay_that_restarts_gets_its_peers_back() {
     let _relay = FakeRelay::start(&network).await;
     let status = peer.until("reserved again", is_connected).await;
     assert_eq!(status.problem, None);
+    let asked = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let asked = network.asked();
+            if asked.len() > 1 {
+                return asked;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let asked = asked.await.unwrap();
+    let [
+        RosterAsk::Sync { run: 0, seq: 0 },
+        RosterAsk::Sync { run: 1, seq },
+    ] = asked[..]
+    else {
+        panic!("all at first, then what came later: {asked:?}");
+    };
+    assert!(seq > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,6 +68,7 @@ struct Book {
     epoch: u64,
     /// Subjects of names that a cluster vouches for.
     subjects: BTreeMap<String, String>,
+    asked: Vec<RosterAsk>,
 }
 
 impl Network {
@@ -133,6 +134,11 @@ impl Network {
         book.revoked.insert(record.serial);
         drop(book);
         self.changed();
+    }
+
+    /// What peers asked about the roster, renewals not among it.
+    pub(crate) fn asked(&self) -> Vec<RosterAsk> {
+        self.book.lock().unwrap().asked.clone()
     }
 
     pub(crate) fn refuse_renewal(&self) {
@@ -440,11 +446,13 @@ fn renewed(network: &Network, peer: &PeerId) -> Option<Signed> {
 
 async fn roster(network: &Network, peer: PeerId, mut stream: Stream) {
     let ask = read_frame(&mut stream, MAX_FRAME).await.unwrap();
-    if RosterAsk::decode(&ask).unwrap() == RosterAsk::Renew {
+    let ask = RosterAsk::decode(&ask).unwrap();
+    if ask == RosterAsk::Renew {
         let answer = renewed(network, &peer).map_or(RosterAnswer::Refused, RosterAnswer::Record);
         let _ = write_frame(&mut stream, &answer.encode()).await;
         return;
     }
+    network.book.lock().unwrap().asked.push(ask);
     let mut version = network.version.subscribe();
     loop {
         let seq = *version.borrow_and_update();
