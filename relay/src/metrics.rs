@@ -1,12 +1,10 @@
 //! What a relay counts (kubernetes.md, "Metrics"). Labels come from enums only.
 
 use peerup_node::pair::Verdict;
-use peerup_node::{Connections, Denied, Snapshot};
+use peerup_node::{Connections, Denied, RelayLimits, Snapshot};
 use peerup_protocol::api::RefusalReason;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-
-use crate::config::Config;
 
 /// All metrics of this program, in one registry with the prefix `peerup_`.
 #[derive(Debug, Clone)]
@@ -49,7 +47,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have one name.
-    pub(crate) fn new(config: &Config) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(limits: &RelayLimits) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new_custom(Some("peerup".to_owned()), None)?,
             reservations: IntGauge::new("relay_reservations", "Peers that hold a reservation.")?,
@@ -94,11 +92,14 @@ impl Metrics {
         };
         metrics.register()?;
         metrics.prepare();
-        metrics
-            .reservations_limit
-            .set(gauge(config.max_reservations));
-        metrics.circuits_limit.set(gauge(config.max_circuits));
+        metrics.limit(limits);
         Ok(metrics)
+    }
+
+    /// Tells the limits that hold now.
+    pub(crate) fn limit(&self, limits: &RelayLimits) {
+        self.reservations_limit.set(gauge(limits.max_reservations));
+        self.circuits_limit.set(gauge(limits.max_circuits));
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
@@ -225,41 +226,35 @@ fn reasons(denied: &Denied) -> [(&'static str, u64); 11] {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[test]
     fn limits_are_told_beside_what_they_limit() {
-        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        let config = Config::parse_from([
-            "peerup-relay",
-            "--network=shop/crew",
-            "--dht-namespace=crew",
-            "--operator-url=https://localhost:9444",
-            "--operator-ca-file=/ca",
-            "--token-file=/token",
-            "--key-file=/seed",
-            "--state-dir=/state",
-            "--inside-host=localhost",
-            &format!("--network-public-key={key}"),
-            "--max-reservations=16",
-            "--max-circuits=8",
-        ]);
-        let text = Metrics::new(&config).unwrap().text().unwrap();
-        let told: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with("peerup_relay_") && !line.contains("denied"))
-            .collect();
+        let limits = |max_reservations, max_circuits| RelayLimits {
+            max_reservations,
+            max_circuits,
+            circuit_timeout: std::time::Duration::ZERO,
+            circuit_data_limit: 0,
+            probation: peerup_node::ProbationLimits::default(),
+        };
+        let metrics = Metrics::new(&limits(16, 8)).unwrap();
+        let told = || {
+            let text = metrics.text().unwrap();
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("peerup_relay_") && line.contains("_limit "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let [circuits, reservations] =
+            ["circuits", "reservations"].map(|what| format!("peerup_relay_{what}_limit"));
         assert_eq!(
-            told,
-            [
-                "peerup_relay_circuits 0",
-                "peerup_relay_circuits_limit 8",
-                "peerup_relay_probation_peers 0",
-                "peerup_relay_reservations 0",
-                "peerup_relay_reservations_limit 16",
-            ]
+            told(),
+            [format!("{circuits} 8"), format!("{reservations} 16")]
+        );
+        metrics.limit(&limits(2, 1));
+        assert_eq!(
+            told(),
+            [format!("{circuits} 1"), format!("{reservations} 2")]
         );
     }
 }

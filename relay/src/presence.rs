@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
 use crate::limits;
+use crate::metrics::Metrics;
 
 /// Between two calls when nothing changes.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ pub(crate) struct Presence {
     pub(crate) node: Node,
     pub(crate) operator: RelayClient,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) metrics: Metrics,
     /// The limits that the node has now.
     pub(crate) limits: RelayLimits,
 }
@@ -80,6 +82,7 @@ impl Presence {
                 "limits; those of time and bytes hold for circuits of connections that begin from now on"
             );
             self.node.limit(limits.clone()).await;
+            self.metrics.limit(&limits);
             self.limits = limits;
         }
     }

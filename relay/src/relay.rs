@@ -78,7 +78,7 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let seed = read_seed(&config)?;
         let key = SigningKey::from_bytes(seed.expose());
-        let metrics = Metrics::new(&config)?;
+        let metrics = Metrics::new(&limits::of_config(&config))?;
         let listen_failed = |what| move |source| StartError::Listen { what, source };
         let http = TcpListener::bind(config.http_listen)
             .await
@@ -187,6 +187,7 @@ impl Parts {
             node: self.node,
             operator: self.operator.clone(),
             addresses: Arc::clone(&dispatch.addresses),
+            metrics: self.metrics.clone(),
             limits: limits::of_config(&self.config),
         };
         let presence = presence.tell(Arc::clone(&dispatch.changed), self.stop.clone());

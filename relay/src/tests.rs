@@ -318,5 +318,7 @@ async fn the_operators_limits_hold_as_soon_as_they_are_known() {
         }
     };
     timeout(PATIENCE, raised).await.unwrap();
+    let told = "peerup_relay_reservations_limit 2";
+    bed.page("/metrics", |text| text.contains(told)).await;
     bed.stop().await;
 }
