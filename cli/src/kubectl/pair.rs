@@ -9,8 +9,9 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use peerup_crds::names::conditions;
 use peerup_crds::{PairingCode, PeerNetwork};
 use peerup_protocol::id::GroupId;
-use peerup_protocol::secret::{CodeSecret, Secret};
+use peerup_protocol::secret::Secret;
 use rand::{TryRng as _, rngs::SysRng};
+use zeroize::Zeroizing;
 
 use super::cluster::{Cluster, refused};
 use crate::failure::Failure;
@@ -57,9 +58,7 @@ pub(super) async fn create(cluster: &Cluster, args: CreateArgs) -> Result<(), Fa
         max_failed_attempts: args.max_failed_attempts,
     };
     let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
-    let made = make::codes(&wish, &network, now, group()?, || {
-        secret::<16>().map(CodeSecret::from)
-    })?;
+    let made = make::codes(&wish, &network, now, group()?, secret)?;
     let object = cluster
         .api::<PairingCode>()
         .create(&PostParams::default(), &made.object)
@@ -80,11 +79,11 @@ fn group() -> Result<GroupId, Failure> {
 
 /// Bytes of the operating system's randomness.
 fn secret<const N: usize>() -> Result<Secret<N>, Failure> {
-    let mut bytes = [0; N];
+    let mut bytes = Zeroizing::new([0; N]);
     SysRng
-        .try_fill_bytes(&mut bytes)
+        .try_fill_bytes(bytes.as_mut())
         .map_err(|error| Failure::Unexpected(format!("no randomness: {error}")))?;
-    Ok(Secret::new(bytes))
+    Ok(Secret::new(*bytes))
 }
 
 /// The network that is named, else the only one.

@@ -56,7 +56,7 @@ async fn a_group_is_had_once_whatever_happens_to_its_pairing_code() -> Result<()
         "{status:?}"
     );
     let own = (GROUP.to_owned(), first.uid().context("uid")?);
-    ensure!(used_groups(&world).await? == [own.clone()]);
+    ensure!(used_groups(&world).await? == std::slice::from_ref(&own));
     let secrets = world.api::<Secret>().list(&ListParams::default()).await?;
     let names: Vec<_> = secrets.iter().map(ResourceExt::name_any).collect();
     ensure!(names == ["main-relay-keys"], "{names:?}");
