@@ -1,211 +1,161 @@
-//! Every interleaving of two leaders that overlap: each works in steps (read,
-//! claim the name, compare-and-swap the slot, sign), any of which may be the last
-//! before a crash. One code never admits two peers, and nothing final changes.
+//! Every interleaving of joiners, retries, guesses, expiry, revocation, and of a
+//! crash between any two steps. Each request works in steps (read the code, read
+//! the Peer, claim a name, compare-and-swap the slot, sign, answer), several at
+//! once, as overlapping leaders do; a crash is a step after which it is asked
+//! again. [`model`] says what can happen next, and asks the book for its
+//! decisions; [`search`] visits every state that can be reached.
+//!
+//! Two rules of the model are about Peers, beyond the book: what a slot names is a
+//! Peer's uid and not only its name, and a claim that is used again becomes young
+//! again by a write. Without either, and without each other rule, the search finds
+//! an order of steps that breaks a promise.
 
-use std::collections::BTreeSet;
+mod model;
+mod search;
 
-use peerup_protocol::SigningKey;
-use peerup_protocol::id::peer_id;
+use model::{Event, Model, Role, Rules};
+use search::{Promise, Stats, search};
 
-use super::*;
+/// Two joiners with the same code, one of them asking twice at once.
+const TWO: [Role; 3] = [
+    Role::Redeem { who: 0, slot: 0 },
+    Role::Redeem { who: 0, slot: 0 },
+    Role::Redeem { who: 1, slot: 0 },
+];
 
-const SLOT: Slot = Slot(0);
-
-/// What the API server holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Store {
-    version: u32,
-    group: Group,
-    /// Peer objects: who claimed a name.
-    claims: BTreeSet<PeerId>,
-    signed: BTreeSet<PeerId>,
+fn explored(roles: &[Role], events: &[Event]) -> Stats {
+    let model = Model::new(Rules::ALL, roles, events);
+    search(&model).unwrap_or_else(|broken| panic!("{broken}"))
 }
 
-/// What one leader does for one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Work {
-    Redeem(PeerId, Step),
-    Fail(Option<(u32, Group)>),
-    Expire(Option<(u32, Group)>),
-    Done,
+fn broken(rules: Rules, roles: &[Role], events: &[Event]) -> Promise {
+    let found = search(&Model::new(rules, roles, events));
+    found.expect_err("the search finds it").promise
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Read,
-    Claim(u32, Group),
-    Swap(u32, Group),
-    Sign,
-}
-
-impl Store {
-    fn swap(&mut self, version: u32, group: Group) -> bool {
-        let fresh = version == self.version;
-        if fresh {
-            self.version += 1;
-            self.group = group;
-        }
-        fresh
-    }
-}
-
-/// One step of one work on the store. A lost compare-and-swap reads again.
-fn step(work: Work, store: &mut Store) -> Work {
-    match work {
-        Work::Done => Work::Done,
-        Work::Redeem(peer, Step::Read) => match store.group.redeem(SLOT, &peer, 0) {
-            Redeem::Admit => Work::Redeem(peer, Step::Claim(store.version, store.group.clone())),
-            Redeem::Again => Work::Redeem(peer, Step::Sign),
-            Redeem::Refuse(Refused { counted: true, .. }) => Work::Fail(None),
-            Redeem::Refuse(Refused { counted: false, .. }) => Work::Done,
-        },
-        Work::Redeem(peer, Step::Claim(version, group)) => {
-            store.claims.insert(peer);
-            Work::Redeem(peer, Step::Swap(version, group))
-        }
-        Work::Redeem(peer, Step::Swap(version, mut group)) => {
-            let taken = group.take(SLOT, peer) && store.swap(version, group);
-            Work::Redeem(peer, if taken { Step::Sign } else { Step::Read })
-        }
-        Work::Redeem(peer, Step::Sign) => {
-            store.signed.insert(peer);
-            Work::Done
-        }
-        Work::Fail(None) => Work::Fail(Some((store.version, store.group.clone()))),
-        Work::Fail(Some((version, mut group))) => {
-            let written = !group.fail(RefusalReason::BadMac, 0) || store.swap(version, group);
-            if written {
-                Work::Done
-            } else {
-                Work::Fail(None)
-            }
-        }
-        Work::Expire(None) => Work::Expire(Some((store.version, store.group.clone()))),
-        Work::Expire(Some((version, mut group))) => {
-            let written = !group.expire(END) || store.swap(version, group);
-            if written {
-                Work::Done
-            } else {
-                Work::Expire(None)
-            }
-        }
-    }
-}
-
-const END: UnixTime = 10;
-
-fn check(before: &Store, after: &Store) {
-    assert!(
-        after.group.failed >= before.group.failed,
-        "the counter only grows"
-    );
-    for (slot, state) in &before.group.slots {
-        let open = *state == SlotState::Available;
-        assert!(
-            open || after.group.slots[slot] == *state,
-            "a final state stays"
-        );
-    }
-    for peer in &after.signed {
-        let used = SlotState::Used(Holder::Active(*peer));
-        assert_eq!(
-            after.group.slots[&SLOT], used,
-            "only the slot's member holds a record"
-        );
-        assert!(after.claims.contains(peer), "a member has its name");
-    }
-}
-
-/// Follows every order of steps, and in each a crash of every work after every step.
-fn explore(store: &Store, works: &[Work], visited: &mut Vec<(Store, Vec<Work>)>) {
-    let state = (store.clone(), works.to_vec());
-    if visited.contains(&state) {
-        return;
-    }
-    visited.push(state);
-    for at in 0..works.len() {
-        if works[at] == Work::Done {
-            continue;
-        }
-        let (mut next, mut rest) = (store.clone(), works.to_vec());
-        rest[at] = step(rest[at].clone(), &mut next);
-        check(store, &next);
-        explore(&next, &rest, visited);
-        rest[at] = Work::Done;
-        explore(&next, &rest, visited);
-    }
-}
-
-fn store() -> Store {
-    let slots = [(SLOT, SlotState::Available)].into();
-    let group = Group {
-        not_after: END,
-        failed: 0,
-        max_failed: 1,
-        slots,
-    };
-    Store {
-        version: 0,
-        group,
-        claims: BTreeSet::new(),
-        signed: BTreeSet::new(),
-    }
-}
-
-fn peer(byte: u8) -> PeerId {
-    peer_id(&SigningKey::from_bytes(&[byte; 32]).verifying_key())
-}
-
-fn explored(works: &[Work]) -> Vec<(Store, Vec<Work>)> {
-    let mut visited = Vec::new();
-    explore(&store(), works, &mut visited);
-    visited
+/// States of all searches together, about; so that none of them stops early.
+fn at_least(stats: Stats, states: usize) {
+    assert!(stats.states >= states, "{stats:?}");
 }
 
 #[test]
-fn two_peers_race_for_one_code() {
-    let race = [
-        Work::Redeem(peer(1), Step::Read),
-        Work::Redeem(peer(2), Step::Read),
+fn two_joiners_race_for_one_code_while_somebody_guesses() {
+    let stats = explored(&[&TWO[..], &[Role::Guess]].concat(), &[]);
+    assert_eq!(stats.winners, [true, true], "either may win, in some order");
+    assert!(stats.burned, "and the code may burn before");
+    at_least(stats, 90_000);
+}
+
+#[test]
+fn a_use_races_with_the_end_and_with_a_revocation() {
+    let roles = [&TWO[..], &[Role::Close]].concat();
+    let stats = explored(&roles, &[Event::End, Event::RevokeCode]);
+    assert_eq!(stats.winners, [true, true]);
+    assert!(stats.burned && stats.expired && stats.revoked);
+    at_least(stats, 200_000);
+}
+
+#[test]
+fn claims_are_freed_while_their_joiners_ask_again() {
+    let stats = explored(&[&TWO[..], &[Role::Free]].concat(), &[Event::Age]);
+    assert_eq!(stats.winners, [true, true]);
+    at_least(stats, 800_000);
+}
+
+#[test]
+fn members_are_deleted_and_revoked_while_others_ask() {
+    at_least(explored(&TWO, &[Event::DeletePeer]), 700_000);
+    at_least(explored(&TWO, &[Event::RevokePeer]), 50_000);
+    let both = [Event::DeletePeer, Event::RevokePeer];
+    at_least(explored(&TWO[1..], &both), 40_000);
+}
+
+#[test]
+fn one_joiner_meets_everything() {
+    let roles = [TWO[0], TWO[1], Role::Close, Role::Free];
+    let events = [
+        Event::End,
+        Event::Age,
+        Event::RevokeCode,
+        Event::RevokePeer,
+        Event::DeletePeer,
     ];
-    let visited = explored(&race);
-    let winners: BTreeSet<_> = visited
-        .iter()
-        .flat_map(|(store, _)| store.signed.clone())
-        .collect();
-    assert_eq!(winners.len(), 2, "either may win, in some order");
+    let stats = explored(&roles, &events);
+    assert_eq!(stats.winners, [true, false]);
+    at_least(stats, 700_000);
 }
 
 #[test]
-fn one_peer_asks_two_leaders() {
-    let twice = [
-        Work::Redeem(peer(1), Step::Read),
-        Work::Redeem(peer(1), Step::Read),
+fn a_joiner_holds_two_codes() {
+    let roles = [
+        TWO[0],
+        TWO[2],
+        Role::Redeem { who: 1, slot: 1 },
+        Role::Guess,
     ];
-    let visited = explored(&twice);
-    let done = visited
-        .iter()
-        .filter(|(_, works)| works.iter().all(|work| *work == Work::Done));
-    assert!(done.clone().any(|(store, _)| store.signed.len() == 1));
+    let stats = explored(&roles, &[]);
+    assert_eq!(stats.winners, [true, true]);
+    at_least(stats, 50_000);
 }
 
+/// The search finds what goes wrong without each rule, so it would find it in the book, too.
 #[test]
-fn a_use_races_with_a_burn_and_with_the_end() {
-    for other in [Work::Fail(None), Work::Expire(None)] {
-        let visited = explored(&[
-            Work::Redeem(peer(1), Step::Read),
-            other,
-            Work::Redeem(peer(2), Step::Read),
-        ]);
-        let final_states: Vec<_> = visited
-            .iter()
-            .map(|(store, _)| store.group.slots[&SLOT])
-            .collect();
-        assert!(final_states.contains(&SlotState::Used(Holder::Active(peer(1)))));
-        assert!(
-            final_states
-                .iter()
-                .any(|state| matches!(state, SlotState::Burned | SlotState::Expired))
-        );
+fn each_rule_is_needed() {
+    let all = Rules::ALL;
+    let freeing = [TWO[0], Role::Free];
+    for (rules, roles, events, promise) in [
+        (
+            Rules {
+                compare: false,
+                ..all
+            },
+            &TWO[1..],
+            &[][..],
+            Promise::Final,
+        ),
+        (
+            Rules {
+                use_first: false,
+                ..all
+            },
+            &TWO[1..],
+            &[],
+            Promise::UseFirst,
+        ),
+        (
+            Rules {
+                count_first: false,
+                ..all
+            },
+            &[Role::Guess],
+            &[],
+            Promise::CountFirst,
+        ),
+        (
+            Rules { uid: false, ..all },
+            &TWO[1..],
+            &[Event::DeletePeer],
+            Promise::SameRecord,
+        ),
+        (
+            Rules {
+                touch: false,
+                ..all
+            },
+            &freeing,
+            &[Event::Age],
+            Promise::Member,
+        ),
+        (
+            Rules {
+                as_seen: false,
+                ..all
+            },
+            &freeing,
+            &[Event::Age],
+            Promise::Member,
+        ),
+    ] {
+        assert_eq!(broken(rules, roles, events), promise, "{rules:?}");
     }
 }
