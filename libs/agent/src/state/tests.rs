@@ -145,12 +145,14 @@ fn a_membership_that_others_can_write_is_refused_before_it_is_read() {
     let store = Store::open(&dir.0, Access::Refuse).unwrap();
     store.save_membership(&"one").unwrap();
     store.save_services(&"web").unwrap();
-    for (name, mode) in [(MEMBERSHIP, 0o620), (SERVICES, 0o602)] {
+    store.save_verified(&"home").unwrap();
+    for (name, mode) in [(MEMBERSHIP, 0o620), (SERVICES, 0o602), (VERIFIED, 0o666)] {
         let path = dir.0.join(name);
         assert_eq!(mode_of(&path).unwrap(), 0o600);
         chmod(&path, mode);
         let refused = match name {
             MEMBERSHIP => store.membership::<String>(),
+            VERIFIED => store.verified::<String>(),
             _ => store.services::<String>(),
         };
         assert!(
@@ -212,6 +214,7 @@ fn erasing_leaves_nothing_of_the_peer() {
     store.identity(Secret::from([7; 32])).unwrap();
     store.save_membership(&"one").unwrap();
     store.save_services(&"web").unwrap();
+    store.save_verified(&"home").unwrap();
     store.save_status(&"joined").unwrap();
     std::fs::write(dir.0.join("identity.new"), [7; 32]).unwrap();
     std::fs::create_dir(dir.0.join(RUN)).unwrap();
