@@ -249,63 +249,67 @@ async fn problem(dir: &Scratch, method: &str, path: &str, body: &str) -> Problem
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
+/// Method, path, body, and the title of the refusal.
+const BAD_BODIES: [(&str, &str, &str, &str); 11] = [
+    ("POST", path::PING, "", title::MALFORMED),
+    ("POST", path::PING, "{}", title::MALFORMED),
+    ("POST", path::PING, "{\"peer\":\"a b\"}", title::MALFORMED),
+    (
+        "POST",
+        path::PING,
+        "{\"peer\":\"\\u202ea\"}",
+        title::MALFORMED,
+    ),
+    (
+        "POST",
+        path::PING,
+        "{\"peer\":\"a\",\"x\":1}",
+        title::MALFORMED,
+    ),
+    (
+        "POST",
+        path::EXPOSED,
+        "{\"service\":\"http=0\"}",
+        title::MALFORMED,
+    ),
+    (
+        "POST",
+        path::FORWARDS,
+        "{\"forward\":\"1=a\"}",
+        title::MALFORMED,
+    ),
+    ("DELETE", "/v1/services/exposed/A_B", "", title::MALFORMED),
+    (
+        "DELETE",
+        "/v1/services/forwards/70000",
+        "",
+        title::MALFORMED,
+    ),
+    (
+        "DELETE",
+        "/v1/services/forwards/7",
+        "",
+        title::NO_SUCH_SERVICE,
+    ),
+    (
+        "POST",
+        "/v1/comparisons/0",
+        "{\"same\":true}",
+        title::NO_SUCH_COMPARISON,
+    ),
+];
+
 #[tokio::test]
 async fn bodies_that_are_not_as_they_should_be_are_refused() {
     let dir = Scratch::new();
     let _served = served(&dir);
     let long = format!("{{\"peer\":\"{}\"}}", "a".repeat(MAX_REQUEST));
     let deep = "[".repeat(10_000);
-    let cases = [
-        ("POST", path::PING, "", title::MALFORMED),
-        ("POST", path::PING, "{}", title::MALFORMED),
-        ("POST", path::PING, "{\"peer\":\"a b\"}", title::MALFORMED),
-        (
-            "POST",
-            path::PING,
-            "{\"peer\":\"\\u202ea\"}",
-            title::MALFORMED,
-        ),
-        (
-            "POST",
-            path::PING,
-            "{\"peer\":\"a\",\"x\":1}",
-            title::MALFORMED,
-        ),
-        ("POST", path::PING, &long, title::TOO_LARGE),
-        ("POST", path::EXPOSED, &deep, title::MALFORMED),
-        (
-            "POST",
-            path::EXPOSED,
-            "{\"service\":\"http=0\"}",
-            title::MALFORMED,
-        ),
-        (
-            "POST",
-            path::FORWARDS,
-            "{\"forward\":\"1=a\"}",
-            title::MALFORMED,
-        ),
-        ("DELETE", "/v1/services/exposed/A_B", "", title::MALFORMED),
-        (
-            "DELETE",
-            "/v1/services/forwards/70000",
-            "",
-            title::MALFORMED,
-        ),
-        (
-            "DELETE",
-            "/v1/services/forwards/7",
-            "",
-            title::NO_SUCH_SERVICE,
-        ),
-        (
-            "POST",
-            "/v1/comparisons/0",
-            "{\"same\":true}",
-            title::NO_SUCH_COMPARISON,
-        ),
-    ];
-    for (method, path, body, title) in cases {
+    let (too_long, too_deep) = (
+        ("POST", path::PING, long.as_str(), title::TOO_LARGE),
+        ("POST", path::EXPOSED, deep.as_str(), title::MALFORMED),
+    );
+    for (method, path, body, title) in BAD_BODIES.into_iter().chain([too_long, too_deep]) {
         let problem = problem(&dir, method, path, body).await;
         let shown = &body[..body.len().min(60)];
         assert_eq!(problem.title, title, "{method} {path} {shown}: {problem:?}");

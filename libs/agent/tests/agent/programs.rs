@@ -77,6 +77,14 @@ pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// Connects and sees the connection break: while it is made, or afterwards.
+pub(crate) async fn breaks(address: SocketAddr) {
+    match TcpStream::connect(address).await {
+        Ok(mut stream) => broken(&mut stream).await,
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+}
+
 /// Waits until the connection is broken, which is not the same as ended.
 pub(crate) async fn broken(stream: &mut TcpStream) {
     let mut byte = [0];

@@ -155,15 +155,8 @@ fn an_invite_from_code_to_guest() {
     let (done, m4) = answering.accept(&response.encode()).unwrap();
     let (outcome, m5) = joiner.on_m4(&m4).unwrap();
     done.on_m5(&m5).unwrap();
-    let invited = check_response(
-        &net(),
-        &peer(3),
-        &peer(INVITER),
-        &name("laptop"),
-        &outcome.response,
-        NOW,
-    )
-    .unwrap();
+    let (guest, inviter, asked) = (peer(3), peer(INVITER), name("laptop"));
+    let invited = check_response(&net(), &guest, &inviter, &asked, &outcome.response, NOW).unwrap();
     let read = GuestGrant {
         net: net(),
         serial: Serial(1),
