@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::sources::{Source, sources};
 
 /// What each room may import of ours.
-const TABLE: [(&str, &[&str]); 12] = [
+const TABLE: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
     ("pairing", &["protocol"]),
     ("reachability", &["protocol"]),
@@ -31,6 +31,7 @@ const TABLE: [(&str, &[&str]); 12] = [
     ("sidecar", &["protocol", "agent", "operator-client"]),
     ("cli", &["protocol", "agent", "crds"]),
     ("tests", &["protocol", "crds"]),
+    ("fuzz-targets", &["protocol", "pairing", "reachability"]),
 ];
 
 /// What pure rooms must not list: anything that does I/O or draws randomness.
