@@ -3,7 +3,7 @@
 # package registries only; the scripts in hack/ install and build the rest into
 # ${PEERUP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/peerup}.
 
-.PHONY: demo test test-unit test-api test-e2e images fmt lint clean
+.PHONY: demo test test-unit test-api test-e2e fuzz images fmt lint clean
 
 demo: ## a cluster to play with: three pods joined and graded, a laptop joined by code
 	@hack/demo
@@ -20,11 +20,15 @@ test-api: ## controllers against a real API server
 test-e2e: ## the whole story on a kind cluster of its own
 	@hack/test e2e
 
+fuzz: ## the parsers, 30 s each; ARGS="60 m3 m4": longer, and only these
+	@hack/fuzz $(ARGS)
+
 images: ## archives of the images, for `kind load image-archive` or `podman load`
 	@hack/images
 
 fmt:
 	@cargo fmt
+	@cargo fmt --manifest-path fuzz/Cargo.toml
 	@gofmt -w hack/go
 
 lint: ## rustfmt, clippy, shellcheck, gofmt

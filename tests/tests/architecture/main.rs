@@ -5,6 +5,7 @@
 
 mod docs;
 mod imports;
+mod locks;
 mod sizes;
 mod sources;
 mod words;
