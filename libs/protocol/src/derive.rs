@@ -86,7 +86,7 @@ pub fn relay_seed(seed: &NetworkSeed, net: &NetworkId, ordinal: u8) -> Secret<32
     Secret::new(*expand(b"peerup/1/relay-key", seed.expose(), &info))
 }
 
-fn attest_key(seed: &NetworkSeed, net: &NetworkId) -> Zeroizing<[u8; 32]> {
+pub(crate) fn attest_key(seed: &NetworkSeed, net: &NetworkId) -> Zeroizing<[u8; 32]> {
     expand(b"peerup/1/attest-key", seed.expose(), &net.0)
 }
 

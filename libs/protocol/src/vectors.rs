@@ -149,6 +149,10 @@ fn derived() {
     let window = derive::attest_window(now);
     assert_eq!(window, v.number("/attest/window"));
     let (group, secret) = derive::attested(&seed(), &net(), &peer(3), window);
+    assert_eq!(
+        *derive::attest_key(&seed(), &net()),
+        v.array("/attest/attest_key")
+    );
     assert_eq!(group.0, v.array("/attest/group"));
     assert_eq!(*secret.expose(), v.array("/attest/secret"));
     let uid = v.text("/derived_code/uid");
