@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkRef, schema};
+use crate::{NetworkRef, Peer, schema};
 
 mod delivery;
 
@@ -204,7 +204,7 @@ pub struct CodeStatus {
     /// When it was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_time: Option<Time>,
-    /// Name of the Peer that used it.
+    /// The Peer that used it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_ref: Option<PeerRef>,
 }
@@ -216,6 +216,21 @@ pub struct PeerRef {
     /// Its name.
     #[schemars(length(max = 104))]
     pub name: String,
+    /// Its UID: a Peer that was deleted and made anew under the same name is another one.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+}
+
+impl PeerRef {
+    /// The reference to a Peer as it is in the cluster.
+    #[must_use]
+    pub fn of(peer: &Peer) -> Self {
+        let metadata = &peer.metadata;
+        Self {
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// Whether a code can be used. All but `Available` are final.

@@ -63,6 +63,8 @@ pub mod annotations {
     pub const MEMORY_LIMIT: &str = "peerup.dev/memory-limit";
     /// On a pod: `native` or `container`.
     pub const CONTAINER_MODE: &str = "peerup.dev/container-mode";
+    /// On a Peer: when its claim of the name was last taken up by a joiner, RFC 3339.
+    pub const CLAIMED: &str = "peerup.dev/claimed-time";
     /// Prefix of all annotations of ours; an unknown one under it is warned about.
     pub const PREFIX: &str = "peerup.dev/";
 }

@@ -8,7 +8,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use kube::{Api, Resource, ResourceExt, api::PostParams};
 use peerup_crds::{
-    CodeState, CodeStatus, PairingCode, PeerNetwork, PeerRef, SlotState, names::managers,
+    CodeState, CodeStatus, PairingCode, Peer, PeerNetwork, PeerRef, SlotState, names::managers,
 };
 use peerup_pairing::book::{self, Group, Holder};
 use peerup_protocol::{
@@ -121,12 +121,12 @@ impl Book {
         };
         let used = self::slot(&code, slot).and_then(|status| status.peer_ref.clone());
         let holder = match used {
-            Some(peer) => holder(
-                super::members::api(context, network)
-                    .get_opt(&peer.name)
-                    .await?
-                    .as_ref(),
-            ),
+            Some(used) => {
+                let there = super::members::api(context, network)
+                    .get_opt(&used.name)
+                    .await?;
+                holder(there.as_ref().filter(|there| PeerRef::of(there) == used))
+            }
             None => Holder::Gone,
         };
         let group = group(&code, network, holder);
@@ -156,14 +156,11 @@ impl Book {
     pub(super) async fn take(
         &mut self,
         slot: Slot,
-        peer: PeerId,
-        peer_ref: String,
+        id: PeerId,
+        peer: &Peer,
         now: UnixTime,
     ) -> Result<bool, Refusal> {
-        Ok(self.group.take(slot, peer)
-            && self
-                .swap(Some((slot, PeerRef { name: peer_ref })), now)
-                .await?)
+        Ok(self.group.take(slot, id) && self.swap(Some((slot, PeerRef::of(peer))), now).await?)
     }
 
     async fn swap(
@@ -236,7 +233,7 @@ fn group(code: &PairingCode, network: &PeerNetwork, holder: Holder) -> Group {
     }
 }
 
-fn holder(peer: Option<&peerup_crds::Peer>) -> Holder {
+fn holder(peer: Option<&Peer>) -> Holder {
     let Some(peer) = peer.filter(|peer| peer.metadata.deletion_timestamp.is_none()) else {
         return Holder::Gone;
     };

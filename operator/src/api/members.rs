@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use peerup_crds::{
-    NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerNetwork, PeerSpec, PeerState, PeerType,
-    PodRef,
-    names::{self, finalizers, labels, managers},
+    NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerNetwork, PeerRef, PeerSpec, PeerState,
+    PeerType, PodRef,
+    names::{self, annotations, finalizers, labels, managers},
 };
 use peerup_pairing::names::next_name;
 use peerup_protocol::{
@@ -18,8 +18,13 @@ use peerup_protocol::{
     id::{PeerName, Serial},
 };
 
+use serde_json::json;
+
 use super::problem::Refusal;
-use crate::context::{Change, Context};
+use crate::{
+    clock,
+    context::{Change, Context},
+};
 
 /// How long a claim waits for a Peer of the same name that is on its way out.
 const FREED: Duration = Duration::from_secs(4);
@@ -154,7 +159,11 @@ impl Claim<'_> {
                 judge(&there)
             };
             match blocker {
-                Blocker::Own => return Ok(Some(there)),
+                Blocker::Own => match self.taken_up(api, &there).await? {
+                    Some(own) => return Ok(Some(own)),
+                    None if tokio::time::Instant::now() < deadline => continue,
+                    None => {}
+                },
                 Blocker::Other => return Ok(None),
                 Blocker::Void => delete(api, &there).await?,
                 Blocker::Leaving => {}
@@ -177,6 +186,28 @@ impl Claim<'_> {
                     object.name_any()
                 )));
             }
+        }
+    }
+
+    /// The claim of a code, young again: by a write, so that nobody frees it as it was seen before. `None` when
+    /// it was changed meanwhile.
+    async fn taken_up(&self, api: &Api<Peer>, claimed: &Peer) -> Result<Option<Peer>, Refusal> {
+        match self.ground {
+            Ground::Pod { .. } => return Ok(Some(claimed.clone())),
+            Ground::Code(_) => {}
+        }
+        let patch = Patch::Merge(json!({ "metadata": {
+            "resourceVersion": claimed.resource_version(),
+            "uid": claimed.uid(),
+            "annotations": { annotations::CLAIMED: clock::time(clock::now()) },
+        } }));
+        match api
+            .patch(&claimed.name_any(), &PatchParams::default(), &patch)
+            .await
+        {
+            Ok(own) => Ok(Some(own)),
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -266,7 +297,7 @@ pub(super) fn is_member(context: &Context, peer: &Peer) -> bool {
     {
         return true;
     }
-    let name = peer.name_any();
+    let used_by = PeerRef::of(peer);
     let code_object = context
         .stores
         .codes
@@ -274,9 +305,9 @@ pub(super) fn is_member(context: &Context, peer: &Peer) -> bool {
     code_object
         .and_then(|object| object.status.clone())
         .is_some_and(|status| {
-            status.codes.iter().any(|slot| {
-                slot.slot == code.slot
-                    && slot.peer_ref.as_ref().is_some_and(|peer| peer.name == name)
-            })
+            status
+                .codes
+                .iter()
+                .any(|slot| slot.slot == code.slot && slot.peer_ref.as_ref() == Some(&used_by))
         })
 }

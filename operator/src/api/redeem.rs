@@ -2,7 +2,7 @@
 //! name, uses the code, and signs the record, in this order.
 
 use kube::ResourceExt;
-use peerup_crds::{PairingCodeRef, Peer, PeerMethod, PeerState, names};
+use peerup_crds::{PairingCodeRef, Peer, PeerMethod, PeerRef, PeerState, names};
 use peerup_pairing::{book::Redeem, join};
 use peerup_protocol::{
     VerifyingKey,
@@ -199,12 +199,14 @@ impl Api {
         request: &RedeemRequest,
         book: &Book,
     ) -> Result<Turn, Refusal> {
-        let name = codes::slot(&book.code, request.slot)
-            .and_then(|status| Some(status.peer_ref.as_ref()?.name.clone()));
+        let used = codes::slot(&book.code, request.slot).and_then(|slot| slot.peer_ref.clone());
+        let Some(used) = used else {
+            return Ok(Turn::Again);
+        };
         let peer = members::api(&self.context, &relay.network)
-            .get_opt(&name.unwrap_or_default())
+            .get_opt(&used.name)
             .await?;
-        match peer {
+        match peer.filter(|peer| PeerRef::of(peer) == used) {
             Some(peer) => issue(relay, &peer, Some(book)).map(Turn::Answered),
             None => Ok(Turn::Again),
         }
@@ -255,7 +257,7 @@ impl Api {
             return Ok(Turn::Answered(refused(RefusalReason::Revoked, false)));
         }
         if book
-            .take(request.slot, request.peer_id, peer.name_any(), clock::now())
+            .take(request.slot, request.peer_id, &peer, clock::now())
             .await?
         {
             return issue(relay, &peer, Some(&book)).map(Turn::Answered);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt as _;
 use peerup_crds::{
-    Peer, PeerMethod, PeerNetwork, PeerState, PeerStatus, PeerType, names::finalizers,
+    Peer, PeerMethod, PeerNetwork, PeerState, PeerStatus, PeerType,
+    names::{annotations, finalizers},
 };
 use peerup_protocol::{UnixTime, grade::Grade};
 
@@ -206,17 +207,24 @@ fn last_record_ends(seen: &Observed) -> UnixTime {
     seen.now + life(seen)
 }
 
+/// When a joiner last took the name.
+fn claimed(peer: &Peer) -> UnixTime {
+    let made = peer
+        .creation_timestamp()
+        .map_or(UnixTime::MAX, |made| clock::unix(&made));
+    let taken_up = peer.annotations().get(annotations::CLAIMED);
+    let taken_up = taken_up.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let taken_up = taken_up.and_then(|time| UnixTime::try_from(time.as_second()).ok());
+    taken_up.map_or(made, |time| time.max(made))
+}
+
 /// Why nobody needs this Peer any more.
 fn surplus(seen: &Observed, network: &PeerNetwork) -> Option<&'static str> {
     match (&seen.pod, seen.peer.spec.type_) {
         (PodSeen::Gone, PeerType::Pod) => return Some("its pod is gone"),
         (PodSeen::Alive(_) | PodSeen::NotAPod | PodSeen::Gone, _) => {}
     }
-    let age = seen
-        .peer
-        .creation_timestamp()
-        .map_or(0, |created| seen.now.saturating_sub(clock::unix(&created)));
-    if !has_record(seen) && age > CLAIM_SECONDS {
+    if !has_record(seen) && seen.now.saturating_sub(claimed(&seen.peer)) > CLAIM_SECONDS {
         return Some("its claim was not followed by the use of a code");
     }
     let ended = seen

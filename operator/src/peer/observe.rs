@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
-use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PeerStatus, PodRef};
+use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PeerRef, PeerStatus, PodRef};
 
 use super::decide::{Observed, PodSeen};
 use crate::{
@@ -150,9 +150,8 @@ fn names(code: &PairingCode, peer: &Peer) -> bool {
         .as_ref()
         .map(|status| status.codes.as_slice())
         .unwrap_or_default();
-    slots.iter().any(|slot| {
-        slot.peer_ref
-            .as_ref()
-            .is_some_and(|user| user.name == peer.name_any())
-    })
+    let peer = PeerRef::of(peer);
+    slots
+        .iter()
+        .any(|slot| slot.peer_ref.as_ref() == Some(&peer))
 }

@@ -326,6 +326,15 @@ fn peers_end_with_what_they_stand_for() {
         }
     );
 
+    let taken_up = |age| {
+        let mut seen = claim(age);
+        let time = json!({ annotations::CLAIMED: clock::time(CREATED + 50) });
+        Arc::make_mut(&mut seen.peer).metadata.annotations = serde_json::from_value(time).unwrap();
+        decide(&seen)
+    };
+    assert!(matches!(taken_up(110), Decision::Keep(_)));
+    assert!(matches!(taken_up(111), Decision::Delete { .. }));
+
     let member = outside(|peer| {
         peer["status"] = json!({"joinedTime": clock::time(CREATED), "credentialExpirationTime": clock::time(NOW)});
     });

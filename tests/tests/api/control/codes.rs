@@ -83,7 +83,7 @@ async fn codes_are_delivered_used_and_scrubbed() -> Result<()> {
             .and_then(|status| status.codes.first_mut())
         {
             slot.state = SlotState::Used;
-            slot.peer_ref = serde_json::from_value(json!({"name": "main.laptop"})).ok();
+            slot.peer_ref = serde_json::from_value(json!({"name": "main.laptop", "uid": "1"})).ok();
         }
     };
     write(&codes, "team", used).await?;

@@ -14,7 +14,7 @@ fn code_status(slots: &[(u16, &str)]) -> Value {
                 "hash": format!("{slot:064x}"), "publicKey": format!("{slot:064x}"),
             });
             if *state == "Used" {
-                code["peerRef"] = json!({ "name": "crew.laptop" });
+                code["peerRef"] = json!({ "name": "crew.laptop", "uid": "1" });
             }
             code
         })

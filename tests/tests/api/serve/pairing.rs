@@ -1,16 +1,19 @@
 //! Codes: used once, counted when wrong, closed when their time is over.
 
 use anyhow::{Result, bail, ensure};
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use peerup_crds::names::annotations;
 use peerup_crds::{CodeStatus, PairingCode, Peer, SlotState};
 use peerup_protocol::api::{Empty, FailureRequest, RedeemAnswer, RefusalReason, path};
 use peerup_protocol::code::Code;
 use peerup_protocol::id::peer_id;
 use peerup_protocol::record::MemberRecord;
+use peerup_tests::wait::eventually;
 use serde_json::json;
 
 use super::joiner::{known, record, redeem, refusal, signed};
-use super::world::{Relay, World, key, some};
+use super::world::{Relay, SOON, World, key, some};
 
 async fn slots(world: &World, name: &str) -> Result<(u32, Vec<CodeStatus>)> {
     let status = some(
@@ -227,5 +230,71 @@ async fn what_was_revoked_or_deleted_stays_closed() -> Result<()> {
         .post(path::REDEEM, &redeem(&codes[2], &key(3), "laptop")?)
         .await?;
     ensure!(refusal(&closed)? == (RefusalReason::Revoked, false));
+    Ok(())
+}
+
+/// Two requests of one joiner: one was answered, its Peer was deleted, the other one makes it anew.
+#[tokio::test]
+async fn a_deleted_member_does_not_come_back_under_its_own_name() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let request = redeem(&codes[0], &key(1), "laptop")?;
+    record(&relay.post(path::REDEEM, &request).await?)?;
+    let peers = world.api::<Peer>();
+    let mut again = peers.get("main.laptop").await?;
+    peers
+        .delete("main.laptop", &DeleteParams::default())
+        .await?;
+    eventually("the Peer to go", SOON, async || {
+        ensure!(peers.get_opt("main.laptop").await?.is_none(), "it is there");
+        Ok(())
+    })
+    .await?;
+    again.metadata.uid = None;
+    again.metadata.resource_version = None;
+    again.metadata.creation_timestamp = None;
+    peers.create(&PostParams::default(), &again).await?;
+    let refused = refusal(&relay.post(path::REDEEM, &request).await?)?;
+    ensure!(
+        refused == (RefusalReason::Closed, false),
+        "it is a member again: {refused:?}"
+    );
+    Ok(())
+}
+
+/// Whoever takes up its own claim writes, so that nobody frees it as it was seen before.
+#[tokio::test]
+async fn a_claim_that_is_taken_up_again_is_young() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    let peers = world.api::<Peer>();
+    let claim = serde_json::from_value(json!({
+        "apiVersion": "peerup.dev/v1alpha1", "kind": "Peer",
+        "metadata": { "name": "main.laptop" },
+        "spec": {
+            "networkRef": { "name": "main" }, "peerID": peer_id(&key(1).verifying_key()).to_string(),
+            "serial": "00000000000000ff", "type": "External", "method": "Code",
+            "pairingCodeRef": { "name": "team", "slot": 0 }, "displayName": "laptop",
+        },
+    }))?;
+    let claimed = peers.create(&PostParams::default(), &claim).await?;
+    let request = redeem(&codes[0], &key(1), "laptop")?;
+    let member = record(&relay.post(path::REDEEM, &request).await?)?;
+    let member = MemberRecord::decode(&member.record)?;
+    ensure!(
+        member.serial.to_string() == "00000000000000ff",
+        "{member:?}"
+    );
+    let now = peers.get("main.laptop").await?;
+    ensure!(now.metadata.uid == claimed.metadata.uid, "another Peer");
+    ensure!(
+        now.annotations().contains_key(annotations::CLAIMED),
+        "nothing was written: {:?}",
+        now.metadata
+    );
     Ok(())
 }
