@@ -238,18 +238,17 @@ impl Client {
 
     /// What a missing socket, or one on which nobody listens, means.
     fn absent(&self, path: &Path, error: io::Error) -> ClientError {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                match is_running(&self.state) {
-                    Ok(true) => ClientError::Silent(self.state.clone()),
-                    Ok(false) => ClientError::NotRunning(self.state.clone()),
-                    Err(error) => error.into(),
-                }
-            }
-            _ => ClientError::Io {
+        let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        if !absent.contains(&error.kind()) {
+            return ClientError::Io {
                 path: path.to_owned(),
                 source: error,
-            },
+            };
+        }
+        match is_running(&self.state) {
+            Ok(true) => ClientError::Silent(self.state.clone()),
+            Ok(false) => ClientError::NotRunning(self.state.clone()),
+            Err(error) => error.into(),
         }
     }
 }
