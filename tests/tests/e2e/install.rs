@@ -53,3 +53,8 @@ pub(crate) async fn codes_are_delivered(world: &mut World) -> Result<()> {
     world.issued.extend(codes.into_values());
     Ok(())
 }
+
+pub(crate) async fn helm_test_passes(world: &mut World) -> Result<()> {
+    let line = format!("helm test peerup --namespace {HOME} --timeout 3m");
+    world.cluster.shell.run(&line)?.ok().map(drop)
+}

@@ -54,8 +54,9 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 35] = steps! {
+const STEPS: [Step; 36] = steps! {
     vital install::helm_installs_the_operator;
+    usual install::helm_test_passes;
     vital install::the_examples_apply;
     usual install::codes_are_delivered;
     vital pods::three_pods_on_two_nodes_join;
