@@ -96,7 +96,13 @@ async fn a_stopped_peer_comes_back_as_the_same_and_leaves_nothing_when_it_leaves
     let seat = Seat::joined(&network, 0, "laptop").await;
     let first = seat.call(&["status", "--json"]).await.ok().json();
     seat.call(&["stop"]).await.ok();
+    // A log that is full is turned, whatever is written into it.
+    let line = [&[b'x'; 1023][..], b"\n"].concat();
+    fs::write(seat.dir().join("daemon.log"), line.repeat(1024)).unwrap();
     let story = seat.call(&["start"]).await.ok();
+    let size = |name| fs::metadata(seat.dir().join(name)).unwrap().len();
+    assert_eq!(size("daemon.log.1"), 1024 * 1024);
+    assert!(size("daemon.log") < 64 * 1024);
     assert!(
         story.err.contains("joining my-crew again as laptop"),
         "{story:?}"

@@ -169,6 +169,22 @@ async fn a_socket_left_by_a_crash_is_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn a_peer_that_ends_during_a_call_is_said_not_to_run() {
+    let dir = Scratch::new();
+    let store = dir.store();
+    let listener = socket::Place::make(&store).unwrap().bind().unwrap();
+    let hang_up = async {
+        let (call, _) = listener.accept().await.unwrap();
+        drop(store);
+        drop(call);
+    };
+    let client = Client::new(&dir.0);
+    let (status, ()) = tokio::join!(client.status(), hang_up);
+    let error = status.unwrap_err();
+    assert!(matches!(error, ClientError::NotRunning(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_socket_directory_that_others_can_enter_is_refused() {
     let dir = Scratch::new();
     let store = dir.store();
