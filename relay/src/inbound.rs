@@ -1,11 +1,12 @@
 //! Streams that peers open at this relay, one task each. How many there are is bounded by the node (streams of a
 //! peer, connections, strangers).
 
+mod invite;
 mod report;
 mod roster;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use peerup_node::member::{self, MemberError, Membership, Presented, Standing};
 use peerup_node::pair::{self, Ends, Verdict};
@@ -20,6 +21,7 @@ use peerup_protocol::record::Signed;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
+use crate::invites::Invites;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::pairing::OperatorDesk;
@@ -47,6 +49,7 @@ pub(crate) struct Inbound {
     pub(crate) operator: RelayClient,
     desk: OperatorDesk,
     pub(crate) metrics: Metrics,
+    invites: Mutex<Invites>,
     reports: Semaphore,
 }
 
@@ -66,6 +69,7 @@ impl Inbound {
             operator,
             desk,
             metrics,
+            invites: Mutex::default(),
             reports: Semaphore::new(MAX_REPORTS),
         }
     }
@@ -78,6 +82,7 @@ impl Inbound {
         match protocol {
             Protocol::Member => self.member(peer, connection, &mut stream).await,
             Protocol::Pair => self.pair(from, &mut stream).await,
+            Protocol::Invite => invite::serve(self, peer, stream).await,
             Protocol::Roster => roster::serve(self, peer, stream).await,
             Protocol::Report => report::serve(self, peer, stream).await,
             Protocol::Ping => answered(peer, path::answer_pings(&mut stream).await),

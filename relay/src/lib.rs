@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 mod http;
 mod inbound;
+mod invites;
 mod limits;
 mod metrics;
 mod network;

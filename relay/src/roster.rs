@@ -235,6 +235,12 @@ impl Roster {
         Some((revocations.signed.clone(), document.signed.clone()))
     }
 
+    /// Whether the network document allows guests; not before it is known.
+    pub(crate) fn allows_guests(&self) -> bool {
+        let document = self.document.as_ref();
+        document.is_some_and(|document| document.list.flags.guests)
+    }
+
     /// Counts the changes of who is in the operator's roster.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation

@@ -1,6 +1,7 @@
 //! A whole relay on loopback, with real peers and a stand-in for the operator.
 
 mod bed;
+mod circuits;
 mod operator;
 mod pairing;
 mod roster;

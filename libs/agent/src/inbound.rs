@@ -68,8 +68,8 @@ impl Tasks {
                 let served = services::inbound::serve(own, service, stream);
                 spawn(&mut self.services, max, served);
             }
-            // Relays offer these.
-            Protocol::Pair | Protocol::Roster | Protocol::Report => (),
+            // Relays offer these, and no invite is open.
+            Protocol::Pair | Protocol::Invite | Protocol::Roster | Protocol::Report => (),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! What the swarm is made of. The first two decide about strangers; everything
+//! What the swarm is made of. The first three decide about strangers; everything
 //! inside the gate sees admitted peers only.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, connection_limits,
@@ -16,15 +19,16 @@ use tokio::sync::mpsc;
 
 use crate::{
     carried::Carried,
-    circuits::Circuits,
+    circuits::{Circuits, Who},
     config::{RelayLimits, Role},
     counters::Counters,
     dht,
     event::Event,
     gate::Gate,
+    invites::Invites,
     members::Members,
     node::NodeError,
-    probation::{ProbationLimits, behaviour::Probation},
+    probation::{Pools, ProbationLimits, behaviour::Probation},
     protocol::Offers,
     quiet::Quiet,
     streams::Streams,
@@ -48,6 +52,8 @@ const RELAY_SPARE_CONNECTIONS: usize = 1024;
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     pub(crate) gate: Gate<Inner>,
+    /// Behind a gate of its own, which also lets those through who may open one circuit.
+    pub(crate) circuits: Toggle<Gate<Circuits>>,
     pub(crate) probation: Probation,
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
@@ -58,7 +64,6 @@ pub(crate) struct Behaviour {
 /// For admitted peers only.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Inner {
-    pub(crate) circuits: Toggle<Circuits>,
     client: Toggle<relay::client::Behaviour>,
     pub(crate) dht: kad::Behaviour<kad::store::MemoryStore>,
     ping: ping::Behaviour,
@@ -67,6 +72,7 @@ pub(crate) struct Inner {
 /// What the parts share.
 pub(crate) struct Shared {
     pub(crate) members: Members,
+    pub(crate) invites: Invites,
     pub(crate) counters: Arc<Counters>,
     pub(crate) carried: Carried,
     pub(crate) events: mpsc::Sender<Event>,
@@ -110,38 +116,48 @@ fn behaviour(
     kad_name: StreamProtocol,
     Shared {
         members,
+        invites,
         counters,
         carried: _,
         events,
     }: Shared,
 ) -> Behaviour {
     let id = key.public().to_peer_id();
-    let (circuits, client, probation, connections, memory) = match role {
+    let (relay, client, probation, connections, memory) = match role {
         Role::Peer => {
             let probation = ProbationLimits::default();
             (None, Some(client), probation, PEER_CONNECTIONS, PEER_MEMORY)
         }
         Role::Relay(limits) => {
-            let circuits = Circuits::new(id, limits, &members, Arc::clone(&counters));
             let (probation, connections) = (limits.probation.clone(), relay_connections(limits));
-            (Some(circuits), None, probation, connections, RELAY_MEMORY)
+            (Some(limits), None, probation, connections, RELAY_MEMORY)
         }
     };
+    let pools = Arc::new(Mutex::new(Pools::new(probation)));
+    let who = Who {
+        members: members.clone(),
+        invites: invites.clone(),
+        pools: Arc::clone(&pools),
+    };
+    let circuits = relay.map(|limits| {
+        let circuits = Circuits::new(id, limits, who, Arc::clone(&counters));
+        Gate::new(circuits, members.clone(), Arc::clone(&counters)).with_guests(invites.clone())
+    });
     let pings = ping::Config::new()
         .with_interval(PING_INTERVAL)
         .with_timeout(PING_TIMEOUT);
     let inner = Inner {
-        circuits: circuits.into(),
         client: client.into(),
         dht: dht::behaviour(id, kad_name, role),
         ping: ping::Behaviour::new(pings),
     };
     Behaviour {
         gate: Gate::new(inner, members.clone(), Arc::clone(&counters)),
-        probation: Probation::new(members.clone(), probation, Arc::clone(&counters)),
+        circuits: circuits.into(),
+        probation: Probation::new(members.clone(), pools, Arc::clone(&counters)),
         limits: connection_limits::Behaviour::new(connection_limits(connections)),
         memory: memory_connection_limits::Behaviour::with_max_bytes(memory),
-        streams: Streams::new(offers, members, events, counters),
+        streams: Streams::new(offers, members, invites.of(id), events, counters),
         identify: Quiet::new(key.public()),
     }
 }
@@ -149,10 +165,10 @@ fn behaviour(
 impl Behaviour {
     /// Replaces the limits of a relay; does nothing at a peer.
     pub(crate) fn limit(&mut self, limits: &RelayLimits) {
-        let Some(circuits) = self.gate.inner_mut().circuits.as_mut() else {
+        let Some(circuits) = self.circuits.as_mut() else {
             return;
         };
-        circuits.limit(limits);
+        circuits.inner_mut().limit(limits);
         self.probation.limit(limits.probation.clone());
         *self.limits.limits_mut() = connection_limits(relay_connections(limits));
     }

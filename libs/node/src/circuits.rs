@@ -7,6 +7,11 @@
 //! destination's connection closes, so this drains its queue after each input
 //! and knows which input caused what.
 //!
+//! Strangers are here only while a member has an invite open, for one circuit
+//! to such a member. libp2p's limits do not see where a circuit leads, its
+//! answer does: one that leads elsewhere is dropped, and whoever asked is reset,
+//! whether the destination is there or not.
+//!
 //! Numbers of reservations and circuits change at once. How long a circuit
 //! lasts and what it carries is fixed in the handler of the connection that
 //! opens it: connections that begin later have the new values.
@@ -33,12 +38,15 @@ use libp2p::{
     },
 };
 use peerup_protocol::{Multiaddr, PeerId};
+use tokio::time::Instant;
 
-use self::books::{Books, Maxima, Opening};
+use self::books::{Books, Caller, Maxima, Opening};
 use crate::{
     config::RelayLimits,
     counters::{Counters, Denial},
+    invites::Invites,
     members::Members,
+    probation::behaviour::SharedPools,
 };
 
 type Message = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
@@ -46,8 +54,11 @@ type Message = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
 pub(crate) struct Circuits {
     id: PeerId,
     relay: relay::Behaviour,
-    /// Makes the handlers of connections.
-    maker: relay::Behaviour,
+    /// Make the handlers of connections.
+    for_members: relay::Behaviour,
+    for_guests: relay::Behaviour,
+    members: Members,
+    invites: Invites,
     books: Arc<Mutex<Books>>,
     counters: Arc<Counters>,
     /// Direct connections, oldest first.
@@ -56,6 +67,13 @@ pub(crate) struct Circuits {
     owners: HashMap<ConnectionId, PeerId>,
     queue: VecDeque<Message>,
     waker: Option<Waker>,
+}
+
+/// Who may do what.
+pub(crate) struct Who {
+    pub(crate) members: Members,
+    pub(crate) invites: Invites,
+    pub(crate) pools: SharedPools,
 }
 
 /// What made the relay say something.
@@ -67,17 +85,20 @@ enum Cause {
 }
 
 impl Circuits {
-    pub(crate) fn new(
-        id: PeerId,
-        limits: &RelayLimits,
-        members: &Members,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(crate) fn new(id: PeerId, limits: &RelayLimits, who: Who, counters: Arc<Counters>) -> Self {
+        let Who {
+            members,
+            invites,
+            pools,
+        } = who;
         let books = Arc::new(Mutex::new(Books::new(config::maxima(limits))));
         Self {
             id,
-            relay: config::relay(id, members, &books),
-            maker: config::maker(id, limits.circuit_timeout, limits.circuit_data_limit),
+            relay: config::relay(id, &members, &pools, &books),
+            for_members: config::for_members(id, limits),
+            for_guests: config::for_guests(id, limits),
+            members,
+            invites,
             books,
             counters,
             connections: HashMap::new(),
@@ -90,7 +111,8 @@ impl Circuits {
     /// Replaces the limits; nothing that is granted is taken back.
     pub(crate) fn limit(&mut self, limits: &RelayLimits) {
         lock(&self.books).maxima = config::maxima(limits);
-        self.maker = config::maker(self.id, limits.circuit_timeout, limits.circuit_data_limit);
+        self.for_members = config::for_members(self.id, limits);
+        self.for_guests = config::for_guests(self.id, limits);
     }
 
     pub(crate) fn reservations(&self) -> Vec<PeerId> {
@@ -104,15 +126,20 @@ impl Circuits {
     fn drain(&mut self, cause: Cause) {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(message) = self.relay.poll(&mut cx) {
-            match &message {
-                ToSwarm::GenerateEvent(event) => self.on_event(event, cause),
+            let stands = match &message {
+                ToSwarm::GenerateEvent(event) => {
+                    self.on_event(event, cause);
+                    true
+                }
                 ToSwarm::NotifyHandler {
                     handler: NotifyHandler::One(to),
                     ..
                 } => self.on_answer(*to, cause),
-                _ => {}
+                _ => true,
+            };
+            if stands {
+                self.queue.push_back(message);
             }
-            self.queue.push_back(message);
         }
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -120,21 +147,32 @@ impl Circuits {
     }
 
     /// The relay's answer to a request: a circuit is granted when it goes to another connection than it came from.
-    fn on_answer(&mut self, to: ConnectionId, cause: Cause) {
+    /// False when the answer is not to be given.
+    fn on_answer(&mut self, to: ConnectionId, cause: Cause) -> bool {
         let Cause::Handler(_, from) = cause else {
-            return;
+            return true;
         };
         let mut books = lock(&self.books);
-        if books.has_passed()
-            && to != from
-            && let Some(destination) = self.owners.get(&to)
-        {
+        let Some(caller) = books.has_passed() else {
+            return true;
+        };
+        let destination = self.owners.get(&to).copied().filter(|_| to != from);
+        let stands = match caller {
+            Caller::Member => true,
+            Caller::Guest => {
+                destination.is_some_and(|peer| self.invites.is_open(&peer, Instant::now()))
+            }
+        };
+        if !stands {
+            self.counters.deny(Denial::Circuit);
+        } else if let Some(destination) = destination {
             books.opening(Opening {
                 from,
                 to,
-                destination: *destination,
+                destination,
             });
         }
+        stands
     }
 
     #[expect(
@@ -222,8 +260,12 @@ impl NetworkBehaviour for Circuits {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.maker
-            .handle_established_inbound_connection(id, peer, local, remote)
+        let maker = if self.members.contains(&peer) {
+            &mut self.for_members
+        } else {
+            &mut self.for_guests
+        };
+        maker.handle_established_inbound_connection(id, peer, local, remote)
     }
 
     fn handle_established_outbound_connection(
@@ -234,7 +276,7 @@ impl NetworkBehaviour for Circuits {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.maker
+        self.for_members
             .handle_established_outbound_connection(id, peer, address, role, port_use)
     }
 

@@ -29,16 +29,20 @@ use libp2p::{
     },
 };
 use peerup_protocol::{Multiaddr, PeerId};
+use tokio::time::Instant;
 
 use self::handler::GateHandler;
 use crate::{
     counters::{Counters, Denial},
+    invites::Invites,
     members::Members,
 };
 
 pub(crate) struct Gate<B> {
     inner: B,
     members: Members,
+    /// While somebody has an invite open, strangers' inbound connections are visible too.
+    guests: Option<Invites>,
     counters: Arc<Counters>,
     hidden: HashSet<ConnectionId>,
     /// Visible connections, oldest first.
@@ -50,10 +54,18 @@ impl<B: NetworkBehaviour> Gate<B> {
         Self {
             inner,
             members,
+            guests: None,
             counters,
             hidden: HashSet::new(),
             visible: HashMap::new(),
         }
+    }
+
+    /// Shows the inner behaviour strangers' inbound connections that begin while an invite is open; it must know
+    /// them from members.
+    pub(crate) fn with_guests(mut self, invites: Invites) -> Self {
+        self.guests = Some(invites);
+        self
     }
 
     pub(crate) fn inner(&self) -> &B {
@@ -162,7 +174,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.members.contains(&peer) {
+        let now = Instant::now();
+        let is_guest = || self.guests.as_ref().is_some_and(|open| open.any(now));
+        if !self.members.contains(&peer) && !is_guest() {
             self.hidden.insert(id);
             return Ok(GateHandler::Closed);
         }

@@ -26,6 +26,7 @@ mod counters;
 mod dht;
 mod event;
 mod gate;
+mod invites;
 pub mod io;
 pub mod member;
 mod members;

@@ -4,7 +4,10 @@ use std::{io, sync::Arc};
 
 use libp2p::swarm::ConnectionId;
 use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     config::{Config, RelayLimits},
@@ -272,6 +275,14 @@ impl Node {
     /// Adds an address under which others reach this node; relays tell it to those who reserve.
     pub async fn add_external_address(&self, address: Multiaddr) {
         self.tell(Tell::AddExternalAddress(address)).await;
+    }
+
+    /// A member's invite is open until then, or closed. At a relay, strangers' connections that begin while one is
+    /// open may carry one circuit to a member whose invite is open, end with the probation, and never reserve. At a
+    /// peer the member is itself: strangers' connections that begin then also carry [`Protocol::Invite`]. Expulsion
+    /// closes a member's invite.
+    pub async fn invite(&self, member: PeerId, until: Option<Instant>) {
+        self.tell(Tell::Invite(member, until)).await;
     }
 
     /// Replaces the limits of a relay; a peer has none. Numbers count at once, and take nothing from those who are

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! arriving ──M1──────────────▶ probationary        3 s, 256 in all, 8 a source │ 15 s, 10, 2 a source
-//!    │  └──M1 of an attested──▶ asking ──lookup──▶ attested                    │ 15 s, 64
+//!    │  ├──M1 of an attested──▶ asking ──lookup──▶ attested                    │ 15 s, 64
+//!    │  └──circuit to an inviter▶ guest            counts as probationary      │ 15 s, one circuit
 //!    └──expired record────────▶ renewing                                       │ 15 s, not counted
 //! ```
 //! Times run from the opening of the connection. Whoever does not fit and
@@ -61,6 +62,8 @@ pub enum Pool {
     Probationary,
     /// Pairing with an attested code.
     Attested,
+    /// Has had its one circuit to a member with an open invite; counts as pairing with a code.
+    Guest,
     /// Let in to renew an expired record; not counted.
     Renewing,
 }
@@ -77,6 +80,9 @@ pub enum Refused {
     /// The connection is not on probation (any more).
     #[error("the connection is not on probation")]
     Unknown,
+    /// The connection is there for something already, and a circuit is for those who have done nothing else.
+    #[error("the connection is there for something else already")]
+    Engaged,
 }
 
 /// Connections on probation in each pool.
@@ -84,7 +90,7 @@ pub enum Refused {
 pub struct Counts {
     /// Arriving or asking.
     pub arriving: usize,
-    /// Pairing with a code.
+    /// Pairing with a code, or with a circuit to an inviter.
     pub probationary: usize,
     /// Pairing with an attested code.
     pub attested: usize,
@@ -144,7 +150,12 @@ impl<K: Ord + Copy> Pools<K> {
 
     /// The connection shows what it is there for. On refusal it stays where it is and should be closed.
     pub(crate) fn enter(&mut self, key: K, pool: Pool) -> Result<(), Refused> {
-        let source = self.waiting.get(&key).ok_or(Refused::Unknown)?.source;
+        let Waiting {
+            source, pool: from, ..
+        } = *self.waiting.get(&key).ok_or(Refused::Unknown)?;
+        if pool == Pool::Guest && from != Pool::Arriving {
+            return Err(Refused::Engaged);
+        }
         self.room(pool, source, Some(key))?;
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.pool = pool;
@@ -178,7 +189,7 @@ impl<K: Ord + Copy> Pools<K> {
         let count = |pool| self.waiting.values().filter(|w| w.pool == pool).count();
         Counts {
             arriving: count(Pool::Arriving) + count(Pool::Asking),
-            probationary: count(Pool::Probationary),
+            probationary: count(Pool::Probationary) + count(Pool::Guest),
             attested: count(Pool::Attested),
             renewing: count(Pool::Renewing),
         }
@@ -189,7 +200,9 @@ impl<K: Ord + Copy> Pools<K> {
         let limits = &self.limits;
         let (max, per_source) = match pool {
             Pool::Arriving | Pool::Asking => (limits.max_arriving, limits.max_arriving_per_source),
-            Pool::Probationary => (limits.max_probationary, limits.max_probationary_per_source),
+            Pool::Probationary | Pool::Guest => {
+                (limits.max_probationary, limits.max_probationary_per_source)
+            }
             Pool::Attested => (limits.max_attested, usize::MAX),
             Pool::Renewing => return Ok(()),
         };
@@ -213,6 +226,7 @@ impl Pool {
     fn shares_with(self, other: Self) -> bool {
         let first = |pool| match pool {
             Self::Asking => Self::Arriving,
+            Self::Guest => Self::Probationary,
             Self::Arriving | Self::Probationary | Self::Attested | Self::Renewing => pool,
         };
         first(self) == first(other)
@@ -224,9 +238,11 @@ impl Waiting {
         self.opened
             + match self.pool {
                 Pool::Arriving => limits.arriving_timeout,
-                Pool::Asking | Pool::Probationary | Pool::Attested | Pool::Renewing => {
-                    limits.timeout
-                }
+                Pool::Asking
+                | Pool::Probationary
+                | Pool::Attested
+                | Pool::Guest
+                | Pool::Renewing => limits.timeout,
             }
     }
 }

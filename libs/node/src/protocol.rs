@@ -23,6 +23,9 @@ pub enum Protocol {
     Member,
     /// Pairing handshake, served by relays; also on gated connections.
     Pair,
+    /// Registration of an invite, served by relays to admitted peers; the handshake with an inviter, served by peers
+    /// on gated connections that began while their own invite was open.
+    Invite,
     /// Roster and renewals, served by relays.
     Roster,
     /// Reports of outside peers, served by relays.
@@ -42,7 +45,7 @@ impl Protocol {
     #[must_use]
     pub fn before_admission(&self) -> bool {
         match self {
-            Self::Member | Self::Pair => true,
+            Self::Member | Self::Pair | Self::Invite => true,
             Self::Roster
             | Self::Report
             | Self::Verify
@@ -115,6 +118,8 @@ impl Offered {
 pub(crate) struct Offers {
     names: ProtocolNames,
     gated: Arc<[Named]>,
+    /// On gated connections that begin while this peer's own invite is open.
+    invited: Arc<[Named]>,
     full: Arc<[Named]>,
     services: Services,
 }
@@ -126,30 +131,34 @@ impl Offers {
         let full: Vec<Named> = served
             .map(|protocol| Named::new(protocol.clone(), text(names, &protocol)))
             .collect::<Result<_, _>>()?;
-        let gated = full
-            .iter()
-            .filter(|named| named.protocol().before_admission())
-            .cloned()
-            .collect();
+        let mut gated = full.clone();
+        gated.retain(|named| for_strangers(named.protocol()));
+        let mut invited = gated.clone();
+        if *role == Role::Peer {
+            invited.push(Named::new(Protocol::Invite, names.invite())?);
+        }
         Ok(Self {
             names: names.clone(),
-            gated,
+            gated: gated.into(),
+            invited: invited.into(),
             full: full.into(),
             services: Services::default(),
         })
     }
 
-    /// What a connection carries whose remote is admitted or not.
-    pub(crate) fn on(&self, admitted: bool) -> Offered {
-        match admitted {
-            true => Offered {
-                fixed: Arc::clone(&self.full),
-                services: Some(self.services.clone()),
-            },
-            false => Offered {
-                fixed: Arc::clone(&self.gated),
-                services: None,
-            },
+    /// What a connection carries whose remote is admitted.
+    pub(crate) fn to_members(&self) -> Offered {
+        Offered {
+            fixed: Arc::clone(&self.full),
+            services: Some(self.services.clone()),
+        }
+    }
+
+    /// What a connection carries whose remote is not admitted, while this peer's own invite is open or not.
+    pub(crate) fn to_strangers(&self, invited: bool) -> Offered {
+        Offered {
+            fixed: Arc::clone(if invited { &self.invited } else { &self.gated }),
+            services: None,
         }
     }
 
@@ -177,9 +186,10 @@ impl Offers {
 }
 
 /// Those that every node has or has not by its role.
-const FIXED: [Protocol; 7] = [
+const FIXED: [Protocol; 8] = [
     Protocol::Member,
     Protocol::Pair,
+    Protocol::Invite,
     Protocol::Roster,
     Protocol::Report,
     Protocol::Verify,
@@ -191,6 +201,7 @@ fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
     match protocol {
         Protocol::Member => names.member(),
         Protocol::Pair => names.pair(),
+        Protocol::Invite => names.invite(),
         Protocol::Roster => names.roster(),
         Protocol::Report => names.report(),
         Protocol::Verify => names.verify(),
@@ -203,7 +214,23 @@ fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
 fn serves(role: &Role, protocol: &Protocol) -> bool {
     match protocol {
         Protocol::Member | Protocol::Ping | Protocol::Trace => true,
-        Protocol::Pair | Protocol::Roster | Protocol::Report => matches!(role, Role::Relay(_)),
+        Protocol::Pair | Protocol::Invite | Protocol::Roster | Protocol::Report => {
+            matches!(role, Role::Relay(_))
+        }
         Protocol::Verify | Protocol::Service(_) => matches!(role, Role::Peer),
+    }
+}
+
+/// Whether strangers are offered it at any time. An invite is open for a while, and at a relay for members.
+fn for_strangers(protocol: &Protocol) -> bool {
+    match protocol {
+        Protocol::Member | Protocol::Pair => true,
+        Protocol::Invite
+        | Protocol::Roster
+        | Protocol::Report
+        | Protocol::Verify
+        | Protocol::Ping
+        | Protocol::Trace
+        | Protocol::Service(_) => false,
     }
 }

@@ -27,13 +27,17 @@ use libp2p::{
     },
 };
 use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::PollSender;
 
 use self::handler::{Open, StreamHandler};
 use crate::{
     counters::Counters,
     event::{Event, Origin},
+    invites::OwnInvite,
     members::Members,
     node::OpenError,
     protocol::{Offers, Protocol, TooManyServices},
@@ -71,6 +75,8 @@ pub(crate) struct Link {
 pub(crate) struct Streams {
     offers: Offers,
     members: Members,
+    /// This peer's own, which strangers may answer while it is open.
+    invite: OwnInvite,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
     /// Established connections, oldest first.
@@ -86,12 +92,14 @@ impl Streams {
     pub(crate) fn new(
         offers: Offers,
         members: Members,
+        invite: OwnInvite,
         events: mpsc::Sender<Event>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             offers,
             members,
+            invite,
             events,
             counters,
             links: HashMap::new(),
@@ -176,7 +184,12 @@ impl Streams {
                 connection: id,
                 origin: Origin::of(endpoint),
             },
-            self.offers.on(full),
+            match full {
+                true => self.offers.to_members(),
+                false => self
+                    .offers
+                    .to_strangers(self.invite.is_open(Instant::now())),
+            },
             PollSender::new(self.events.clone()),
             slots,
             Arc::clone(&self.counters),

@@ -23,16 +23,19 @@ use libp2p::{
 use peerup_protocol::{Multiaddr, PeerId, service::ServiceName};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     behaviour::{self, Behaviour, Shared},
     carried::Carried,
+    circuits::Circuits,
     config::{Config, RelayLimits},
     counters::{Connections, Counters, Snapshot},
     dht::Queries,
     event::Event,
+    gate::Gate,
+    invites::Invites,
     members::Members,
     node::{DhtError, DialError, NodeError, ReserveError},
     probation::{Pool, Refused},
@@ -104,6 +107,7 @@ pub(crate) enum Tell {
     CloseConnection(ConnectionId),
     AddExternalAddress(Multiaddr),
     Limit(RelayLimits),
+    Invite(PeerId, Option<Instant>),
 }
 
 /// A reservation that is asked for (with somebody waiting) or held.
@@ -115,6 +119,7 @@ struct Reservation {
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
     members: Members,
+    invites: Invites,
     counters: Arc<Counters>,
     carried: Carried,
     commands: mpsc::Receiver<Command>,
@@ -137,13 +142,14 @@ impl Task {
             role,
             listen,
         } = config;
-        let members = Members::default();
+        let (members, invites) = (Members::default(), Invites::default());
         let counters = Arc::new(Counters::default());
         let carried = Carried::default();
         let key = Keypair::ed25519_from_bytes(*seed.expose())
             .map_err(|error| NodeError::Transport(error.to_string()))?;
         let shared = Shared {
             members: members.clone(),
+            invites: invites.clone(),
             counters: Arc::clone(&counters),
             carried: carried.clone(),
             events: events.clone(),
@@ -160,6 +166,7 @@ impl Task {
         Ok(Self {
             swarm,
             members,
+            invites,
             counters,
             carried,
             commands,
@@ -250,6 +257,7 @@ impl Task {
             Tell::Admit(peer) => self.members.insert(peer),
             Tell::Expel(peer) => {
                 self.members.remove(&peer);
+                self.invites.set(peer, None, Instant::now());
                 self.close(peer);
             }
             Tell::Close(peer) => self.close(peer),
@@ -258,6 +266,7 @@ impl Task {
             }
             Tell::AddExternalAddress(address) => self.swarm.add_external_address(address),
             Tell::Limit(limits) => self.behaviour().limit(&limits),
+            Tell::Invite(peer, until) => self.invites.set(peer, until, Instant::now()),
         }
     }
 
@@ -343,7 +352,6 @@ impl Task {
 
     fn snapshot(&self) -> Snapshot {
         let behaviour = self.swarm.behaviour();
-        let inner = behaviour.gate.inner();
         let (full, gated): (Vec<&Link>, Vec<&Link>) =
             behaviour.streams.links().partition(|link| link.full);
         let mut members: HashMap<PeerId, bool> = HashMap::new();
@@ -352,7 +360,8 @@ impl Task {
         }
         let mut members: Vec<_> = members.into_iter().collect();
         members.sort_unstable();
-        let mut reservations: Vec<PeerId> = match inner.circuits.as_ref() {
+        let circuits = behaviour.circuits.as_ref().map(Gate::inner);
+        let mut reservations: Vec<PeerId> = match circuits {
             Some(circuits) => circuits.reservations(),
             None => self
                 .reservations
@@ -368,10 +377,7 @@ impl Task {
             admitted: self.members.len(),
             members,
             reservations,
-            circuits: inner
-                .circuits
-                .as_ref()
-                .map_or(0, |circuits| circuits.circuits()),
+            circuits: circuits.map_or(0, Circuits::circuits),
             carried_bytes: self.carried.total(),
             probation: behaviour.probation.counts(),
             denied: self.counters.denied(),

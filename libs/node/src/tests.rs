@@ -7,6 +7,7 @@
 mod admission;
 mod circuits;
 mod dht;
+mod guests;
 mod limits;
 mod pairing;
 mod probation;

@@ -94,6 +94,28 @@ impl Bed {
         local(&tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap())
     }
 
+    /// A member that is connected and holds a reservation.
+    pub(super) async fn member(&self, seed: u8, serial: u64) -> (Peer, MemberRecord) {
+        let peer = Peer::start(self, seed);
+        let record = self.operator.record(peer.id(), serial, 3600);
+        self.operator
+            .change(|book| book.members.push(record.clone()));
+        self.page("/readyz", |_| true).await;
+        peer.connect(self, &record).await.unwrap();
+        let address = self.addresses().await.remove(0);
+        let relay = self.relay.peer_id();
+        peer.node.reserve(relay, address).await.unwrap();
+        (peer, record)
+    }
+
+    /// The way to `peer` through the relay.
+    pub(super) async fn circuit(&self, peer: &Peer) -> Vec<Multiaddr> {
+        let address = self.addresses().await.remove(0);
+        let (relay, peer) = (self.relay.peer_id(), peer.id());
+        let text = format!("{address}/p2p/{relay}/p2p-circuit/p2p/{peer}");
+        vec![text.parse().unwrap()]
+    }
+
     /// A code that the operator knows, redeemed over QUIC.
     pub(super) async fn code(&self) -> Code {
         let mut addresses = self.addresses().await;
@@ -235,9 +257,14 @@ impl Peer {
 
     /// Waits until no connection is left.
     pub(super) async fn alone(&self) {
+        self.connected(0).await;
+    }
+
+    /// Waits until there are so many connections.
+    pub(super) async fn connected(&self, count: usize) {
         let mut connections = self.connections.clone();
-        let alone = connections.wait_for(|open| *open == 0);
-        tokio::time::timeout(PATIENCE, alone)
+        let reached = connections.wait_for(|open| *open == count);
+        tokio::time::timeout(PATIENCE, reached)
             .await
             .unwrap()
             .unwrap();

@@ -55,6 +55,8 @@ pub(super) struct Book {
     pub(super) reports: Vec<OutsideReport>,
     pub(super) outside: Vec<Multiaddr>,
     pub(super) limits: Limits,
+    /// Whether the network allows guests.
+    pub(super) guests: bool,
     pub(super) epoch: u64,
     pub(super) run: u64,
 }
@@ -99,6 +101,7 @@ impl Operator {
                     max_probationary_peers: 10,
                     probation_timeout_seconds: 15,
                 },
+                guests: false,
                 epoch: 1,
                 run: 77,
             })),
@@ -161,7 +164,10 @@ impl Operator {
             issued: now(),
             namespace: Self::namespace(),
             cluster: "local".to_owned(),
-            flags: Flags::default(),
+            flags: Flags {
+                guests: book.guests,
+                ..Flags::default()
+            },
             relays: vec![Relay {
                 peer: peerup_protocol::id::peer_id(&self.relay.verifying_key()),
                 addresses: Vec::new(),

@@ -28,8 +28,18 @@ pub(crate) struct Books {
     /// Circuits that are granted and not there yet.
     opening: Vec<Opening>,
     /// A circuit has passed, and where it leads is not known yet.
-    passed: bool,
+    passed: Option<Caller>,
+    /// Who asks for a circuit at the moment.
+    caller: Caller,
     open: usize,
+}
+
+/// Who asks for a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Member,
+    /// A stranger, for its one circuit.
+    Guest,
 }
 
 /// A circuit that the destination has not accepted yet.
@@ -48,7 +58,8 @@ impl Books {
             reservations: HashMap::new(),
             reserving: HashMap::new(),
             opening: Vec::new(),
-            passed: false,
+            passed: None,
+            caller: Caller::Member,
             open: 0,
         }
     }
@@ -99,15 +110,21 @@ impl Books {
         }
     }
 
-    /// Whether one more circuit may be opened.
-    pub(crate) fn may_open(&mut self) -> bool {
-        self.passed = self.open + self.opening.len() < self.maxima.circuits;
-        self.passed
+    /// Who asks for the circuit that is decided next.
+    pub(crate) fn called_by(&mut self, caller: Caller) {
+        self.caller = caller;
     }
 
-    /// True once after a circuit has passed: where it leads comes next.
-    pub(crate) fn has_passed(&mut self) -> bool {
-        std::mem::take(&mut self.passed)
+    /// Whether one more circuit may be opened.
+    pub(crate) fn may_open(&mut self) -> bool {
+        let has_room = self.open + self.opening.len() < self.maxima.circuits;
+        self.passed = has_room.then_some(self.caller);
+        has_room
+    }
+
+    /// Once after a circuit has passed, who asked for it: where it leads comes next.
+    pub(crate) fn has_passed(&mut self) -> Option<Caller> {
+        self.passed.take()
     }
 
     /// The circuit that has passed leads somewhere.
@@ -206,10 +223,13 @@ mod tests {
             destination: to,
         };
         for from in 1..=2 {
-            assert!(books.may_open() && books.has_passed() && !books.has_passed());
+            assert!(books.may_open());
+            assert_eq!(books.has_passed(), Some(Caller::Member));
+            assert_eq!(books.has_passed(), None);
             books.opening(opening(from));
         }
-        assert!(!books.may_open() && !books.has_passed());
+        assert!(!books.may_open());
+        assert_eq!(books.has_passed(), None);
         books.opened(connection(1), to);
         assert_eq!((books.circuits(), books.may_open()), (1, false));
         books.failed(connection(9), to);

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -28,9 +28,16 @@ use crate::{
     targets::is_circuit,
 };
 
+/// The pools of one node: this closes by them, the relay's circuits ask them about guests.
+pub(crate) type SharedPools = Arc<Mutex<Pools<ConnectionId>>>;
+
+pub(crate) fn lock(pools: &SharedPools) -> MutexGuard<'_, Pools<ConnectionId>> {
+    pools.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) struct Probation {
     members: Members,
-    pools: Pools<ConnectionId>,
+    pools: SharedPools,
     counters: Arc<Counters>,
     late: Vec<ConnectionId>,
     peers: HashMap<ConnectionId, PeerId>,
@@ -39,10 +46,10 @@ pub(crate) struct Probation {
 }
 
 impl Probation {
-    pub(crate) fn new(members: Members, limits: ProbationLimits, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(members: Members, pools: SharedPools, counters: Arc<Counters>) -> Self {
         Self {
             members,
-            pools: Pools::new(limits),
+            pools,
             counters,
             late: Vec::new(),
             peers: HashMap::new(),
@@ -53,18 +60,18 @@ impl Probation {
 
     /// Replaces the limits, for those who are there too.
     pub(crate) fn limit(&mut self, limits: ProbationLimits) {
-        self.pools.limit(limits);
+        lock(&self.pools).limit(limits);
         self.rearm();
     }
 
     /// The connection shows what it is there for; if it does not fit it is closed.
     pub(crate) fn enter(&mut self, connection: ConnectionId, pool: Pool) -> Result<(), Refused> {
-        let entered = self.pools.enter(connection, pool);
+        let entered = lock(&self.pools).enter(connection, pool);
         if let Err(refused) = entered {
             self.counters.deny(match (refused, pool) {
                 (_, Pool::Attested) => Denial::AttestedFull,
                 (Refused::Source, _) => Denial::SourceFull,
-                (Refused::Full | Refused::Unknown, _) => Denial::ProbationFull,
+                (Refused::Full | Refused::Unknown | Refused::Engaged, _) => Denial::ProbationFull,
             });
             if refused != Refused::Unknown {
                 self.late.push(connection);
@@ -75,21 +82,20 @@ impl Probation {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.pools.counts()
+        lock(&self.pools).counts()
     }
 
     fn forget(&mut self, connection: ConnectionId) {
         self.peers.remove(&connection);
-        if self.pools.leave(connection) {
+        let was_here = lock(&self.pools).leave(connection);
+        if was_here {
             self.rearm();
         }
     }
 
     fn rearm(&mut self) {
-        self.timer = self
-            .pools
-            .next_deadline()
-            .map(|at| Box::pin(sleep_until(at.into())));
+        let next = lock(&self.pools).next_deadline();
+        self.timer = next.map(|at| Box::pin(sleep_until(at.into())));
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -110,15 +116,14 @@ impl NetworkBehaviour for Probation {
         if !self.members.contains(&peer) {
             let relayed = is_circuit(local);
             let ip = if relayed { None } else { ip_of(remote) };
-            self.pools
-                .arrive(connection, ip, now())
-                .map_err(|refused| {
-                    self.counters.deny(match refused {
-                        Refused::Source => Denial::SourceFull,
-                        Refused::Full | Refused::Unknown => Denial::ArrivingFull,
-                    });
-                    ConnectionDenied::new(refused)
-                })?;
+            let arrived = lock(&self.pools).arrive(connection, ip, now());
+            arrived.map_err(|refused| {
+                self.counters.deny(match refused {
+                    Refused::Source => Denial::SourceFull,
+                    Refused::Full | Refused::Unknown | Refused::Engaged => Denial::ArrivingFull,
+                });
+                ConnectionDenied::new(refused)
+            })?;
             self.peers.insert(connection, peer);
             self.rearm();
         }
@@ -162,7 +167,7 @@ impl NetworkBehaviour for Probation {
             .as_mut()
             .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
         {
-            let expired = self.pools.expire(now());
+            let expired = lock(&self.pools).expire(now());
             expired
                 .iter()
                 .for_each(|_| self.counters.deny(Denial::Late));

@@ -157,3 +157,35 @@ fn new_limits_hold_for_those_who_are_there() {
     assert_eq!(pools.enter(2, Pool::Probationary), Err(Refused::Full));
     assert_eq!(pools.expire(at(5000)), vec![0, 1, 2]);
 }
+
+#[test]
+fn a_guest_has_one_circuit_and_nothing_else_before() {
+    let (mut pools, now) = pools();
+    for key in 0..3 {
+        pools.arrive(key, ip(key as u8), now).unwrap();
+    }
+    assert_eq!(pools.enter(0, Pool::Guest), Ok(()));
+    assert_eq!(pools.enter(0, Pool::Guest), Err(Refused::Engaged));
+    pools.enter(1, Pool::Probationary).unwrap();
+    assert_eq!(pools.enter(1, Pool::Guest), Err(Refused::Engaged));
+    pools.enter(2, Pool::Renewing).unwrap();
+    assert_eq!(pools.enter(2, Pool::Guest), Err(Refused::Engaged));
+    assert_eq!(pools.counts().probationary, 2);
+    assert_eq!(
+        pools.expire(now + Duration::from_secs(14)),
+        Vec::<u32>::new()
+    );
+    assert_eq!(pools.expire(now + Duration::from_secs(15)), vec![0, 1, 2]);
+}
+
+#[test]
+fn guests_count_with_those_who_pair() {
+    let (mut pools, now) = pools();
+    for key in 0..4 {
+        pools.arrive(key, ip(1), now).unwrap();
+    }
+    pools.enter(0, Pool::Probationary).unwrap();
+    pools.enter(1, Pool::Guest).unwrap();
+    assert_eq!(pools.enter(2, Pool::Guest), Err(Refused::Source));
+    assert_eq!(pools.enter(3, Pool::Probationary), Err(Refused::Source));
+}

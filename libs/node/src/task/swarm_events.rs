@@ -108,6 +108,7 @@ impl Task {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gate(event) => self.on_inner_event(event),
+            BehaviourEvent::Circuits(event) => tracing::debug!(?event, "relay"),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.outbox.push_back(Event::Observed {
                     peer: peer_id,
@@ -124,7 +125,6 @@ impl Task {
 
     fn on_inner_event(&mut self, event: InnerEvent) {
         match event {
-            InnerEvent::Circuits(event) => tracing::debug!(?event, "relay"),
             InnerEvent::Client(relay::client::Event::ReservationReqAccepted {
                 relay_peer_id,
                 renewal,

@@ -15,12 +15,12 @@ use tokio::time::timeout;
 use super::support::{DEADLINE, NAMESPACE, Running, names};
 
 #[derive(NetworkBehaviour)]
-struct Stranger {
+pub(super) struct Stranger {
     identify: identify::Behaviour,
     relay: relay::client::Behaviour,
 }
 
-fn stranger() -> libp2p::Swarm<Stranger> {
+pub(super) fn stranger() -> libp2p::Swarm<Stranger> {
     SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(
