@@ -1,12 +1,77 @@
-//! Circuits through a whole relay.
+//! Circuits through a whole relay: of members, of guests, and of those who lose their membership.
+
+use std::time::Duration;
 
 use peerup_node::io::{read_frame, write_frame};
 use peerup_node::{DialError, Protocol};
 use peerup_protocol::frame::{InviteAnswer, InviteRegistration, MAX_FRAME};
-use peerup_protocol::id::GroupId;
+use peerup_protocol::id::{GroupId, Serial};
+use tokio::time::timeout;
 
 use super::bed::{Bed, Peer};
 use crate::clock::now;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Lets each of the two in at the other, and opens a circuit.
+async fn join(bed: &Bed, from: &Peer, to: &Peer) {
+    from.node.admit(to.id()).await;
+    to.node.admit(from.id()).await;
+    from.node
+        .dial(to.id(), bed.circuit(to).await)
+        .await
+        .unwrap();
+    for peer in [from, to] {
+        peer.connected(2).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_revoked_loses_connections_and_circuits_within_a_second() {
+    for (revoked, other) in [(0, 1), (1, 0)] {
+        let bed = Bed::start().await;
+        let members = [bed.member(1, 81).await, bed.member(2, 82).await];
+        join(&bed, &members[0].0, &members[1].0).await;
+        let carried = |text: &str| {
+            text.contains("\npeerup_relay_circuits 1\n")
+                && !text.contains("\npeerup_relay_bytes_total 0\n")
+        };
+        bed.page("/metrics", carried).await;
+
+        let (lost, record) = &members[revoked];
+        bed.operator.change(|book| {
+            book.epoch += 1;
+            book.revoked.push(Serial(81 + revoked as u64));
+        });
+        timeout(SECOND, lost.alone()).await.unwrap();
+        timeout(SECOND, members[other].0.connected(1))
+            .await
+            .unwrap();
+        bed.page("/metrics", |text| {
+            text.contains("\npeerup_relay_circuits 0\n")
+                && text.contains("\npeerup_relay_reservations 1\n")
+        })
+        .await;
+        lost.connect(&bed, record).await.unwrap_err();
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_circuit_ends_with_the_record_of_either_side() {
+    let bed = Bed::start().await;
+    let (stays, _) = bed.member(1, 81).await;
+    let ends = Peer::start(&bed, 2);
+    let record = bed.operator.record(ends.id(), 82, 4);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    ends.connect(&bed, &record).await.unwrap();
+    join(&bed, &ends, &stays).await;
+    let left = Duration::from_secs(record.not_after.saturating_sub(now()));
+    timeout(left + SECOND, ends.alone()).await.unwrap();
+    timeout(SECOND, stays.connected(1)).await.unwrap();
+    bed.stop().await;
+}
 
 /// What the relay says to an inviter.
 async fn register(bed: &Bed, inviter: &Peer, seconds: u64) -> InviteAnswer {
