@@ -17,6 +17,9 @@ use crate::session::{Session, lock};
 /// exchange.
 pub(crate) const CONNECT: Duration = Duration::from_secs(20);
 
+/// Time in which two that are being connected have exchanged their records, and have dialled again.
+const EXCHANGE: Duration = Duration::from_millis(200);
+
 /// Why a peer is not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
@@ -79,9 +82,9 @@ pub(crate) async fn open(
         Ok(stream) => return Ok(stream),
         // It was not there, or it ended just now.
         Err(OpenError::NotConnected | OpenError::Closed | OpenError::Io(_)) => (),
-        Err(error @ (OpenError::Unsupported | OpenError::TimedOut | OpenError::Busy)) => {
-            return Err(error.into());
-        }
+        // Or it is about to: the other side has not admitted this one there, and will be dialled again.
+        Err(OpenError::Unsupported) => tokio::time::sleep(EXCHANGE).await,
+        Err(error @ (OpenError::TimedOut | OpenError::Busy)) => return Err(error.into()),
     }
     connect(session, peer).await?;
     Ok(session.node.open(peer, protocol).await?)

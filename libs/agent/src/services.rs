@@ -135,6 +135,8 @@ struct Listening {
     stop: CancellationToken,
     holders: Arc<()>,
     last_failure: Arc<Mutex<Option<String>>>,
+    /// Cancelled when the port is free again.
+    closed: CancellationToken,
 }
 
 impl Listening {
@@ -154,10 +156,19 @@ pub(crate) struct Services {
     turn: AtomicUsize,
     offers: Mutex<BTreeMap<ServiceName, Offer>>,
     forwards: Mutex<BTreeMap<u16, Listening>>,
+    /// Ports that are no longer forwarded and perhaps not free yet.
+    closing: Mutex<BTreeMap<u16, CancellationToken>>,
     /// One change at a time, so that the node hears them in order.
     changing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// An agent that is dropped leaves no port open.
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Services {
@@ -171,6 +182,7 @@ impl Services {
             turn: AtomicUsize::new(0),
             offers: Mutex::default(),
             forwards: Mutex::default(),
+            closing: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -273,6 +285,10 @@ impl Services {
         if lock(&self.forwards).len() >= MAX_ENTRIES {
             return Err(ServicesError::TooMany);
         }
+        let closing = lock(&self.closing).remove(&port);
+        if let Some(closed) = closing {
+            closed.cancelled().await;
+        }
         let failed = |source| ServicesError::Listen { port, source };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
@@ -287,6 +303,7 @@ impl Services {
             stop: self.stop.child_token(),
             holders: Arc::default(),
             last_failure: Arc::default(),
+            closed: CancellationToken::new(),
         };
         lock(&self.forwards).insert(address.port(), listening.clone());
         self.show();
@@ -298,11 +315,16 @@ impl Services {
 
     pub(crate) fn unforward(&self, port: u16) -> bool {
         let former = lock(&self.forwards).remove(&port);
-        if let Some(former) = &former {
-            former.stop.cancel();
-            self.show();
-        }
-        former.is_some()
+        let Some(former) = former else {
+            return false;
+        };
+        former.stop.cancel();
+        let mut closing = lock(&self.closing);
+        closing.retain(|_, closed| !closed.is_cancelled());
+        closing.insert(port, former.closed);
+        drop(closing);
+        self.show();
+        true
     }
 
     pub(crate) fn list(&self) -> ServiceList {

@@ -125,7 +125,8 @@ pub enum ConnectError {
     Member(#[from] MemberError),
 }
 
-/// Dials, exchanges records, admits the peer, closes and dials again. The connection that is left
+/// Dials, exchanges records, admits the peer, closes and dials again, unless both had admitted each
+/// other before: streams of others may be on that connection already. The connection that is left
 /// carries everything.
 ///
 /// # Errors
@@ -138,6 +139,9 @@ pub async fn connect(
 ) -> Result<ConnectionId, ConnectError> {
     let first = node.dial(peer, addresses.clone()).await?;
     let exchanged = within(exchange(node, first, peer, membership)).await;
+    if exchanged.is_ok() && node.carries_everything(first).await {
+        return Ok(first);
+    }
     node.close_connection(first).await;
     exchanged?;
     node.admit(peer).await;

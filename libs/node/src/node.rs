@@ -201,6 +201,13 @@ impl Node {
         self.open_at(Target::Connection(connection), protocol).await
     }
 
+    /// Whether both sides had admitted each other when the connection was established. This one
+    /// remembers; the other one offers pings then.
+    pub(crate) async fn carries_everything(&self, connection: ConnectionId) -> bool {
+        let here = self.ask(|reply| Command::IsFull { connection, reply });
+        here.await == Some(true) && self.open_on(connection, Protocol::Ping).await.is_ok()
+    }
+
     async fn open_at(&self, target: Target, protocol: Protocol) -> Result<Stream, OpenError> {
         self.ask(|reply| Command::Open {
             target,

@@ -64,6 +64,10 @@ pub(crate) enum Command {
         protocol: Protocol,
         reply: OpenReply,
     },
+    IsFull {
+        connection: ConnectionId,
+        reply: Reply<bool>,
+    },
     Expose {
         services: Vec<ServiceName>,
         reply: Reply<Result<(), TooManyServices>>,
@@ -221,6 +225,10 @@ impl Task {
                 protocol,
                 reply,
             } => self.behaviour().streams.open(target, &protocol, reply),
+            Command::IsFull { connection, reply } => {
+                let mut links = self.swarm.behaviour().streams.links();
+                answer(reply, links.any(|link| link.id == connection && link.full));
+            }
             Command::Expose { services, reply } => {
                 answer(reply, self.behaviour().streams.expose(services));
             }

@@ -76,6 +76,9 @@ impl Failure {
 
 /// Takes connections until the forward is stopped or the agent is gone.
 pub(super) async fn listen(shared: Weak<Shared>, listener: TcpListener, listening: Listening) {
+    let _closed = listening.closed.clone().drop_guard();
+    // Dropped before that, whichever way it ends.
+    let listener = listener;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -184,7 +187,20 @@ async fn find(shared: &Shared, forward: &Forward) -> Result<Stream, Failure> {
     Err(last.unwrap_or_else(|| Failure::NoPeer(forward.target.to_string())))
 }
 
+/// Asks once more when the connection ends before there is an answer: it may just have been replaced by another one,
+/// and nothing of the program was sent.
 async fn attempt(
+    session: &Session,
+    record: &MemberRecord,
+    forward: &Forward,
+) -> Result<Stream, Failure> {
+    match ask(session, record, forward).await {
+        Err(Failure::Io(..)) => ask(session, record, forward).await,
+        asked => asked,
+    }
+}
+
+async fn ask(
     session: &Session,
     record: &MemberRecord,
     forward: &Forward,

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes on their way in each direction.
-const BUFFER: usize = 32 * 1024;
+/// Bytes on their way in each direction; as many as yamux sends at once.
+const BUFFER: usize = 16 * 1024;
 
 /// What is counted of one service.
 #[derive(Debug, Clone)]

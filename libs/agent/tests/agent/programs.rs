@@ -77,8 +77,18 @@ pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Connects and sees the connection break: while it is made, or afterwards.
-pub(crate) async fn breaks(address: SocketAddr) {
+/// Whether an echo answers there.
+pub(crate) async fn carried(address: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"x").await?;
+        stream.read_exact(&mut [0]).await
+    };
+    tokio::time::timeout(DEADLINE, asked).await.unwrap().is_ok()
+}
+
+/// Connects and waits until the connection is broken; it may be before this side is done connecting.
+pub(crate) async fn refused(address: SocketAddr) {
     match TcpStream::connect(address).await {
         Ok(mut stream) => broken(&mut stream).await,
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),

@@ -10,6 +10,7 @@ use peerup_protocol::id::PeerName;
 use peerup_protocol::record::Flags;
 use peerup_protocol::service::{Expose, Forward, ServiceName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::programs;
 use super::relay::{FakeRelay, Network};
@@ -25,16 +26,16 @@ struct World {
 }
 
 async fn world() -> World {
-    limited(ServiceLimits::default()).await
+    limited(ServiceLimits::default(), ServiceLimits::default()).await
 }
 
-async fn limited(limits: ServiceLimits) -> World {
+async fn limited(at_laptop: ServiceLimits, at_server: ServiceLimits) -> World {
     let network = Network::new(3600);
     network.vouch("web-0", "local/shop/web/web-0");
     let relay = FakeRelay::start(&network).await;
     let dirs = [Scratch::new(), Scratch::new()];
-    let laptop = Peer::join(&dirs[0].0, network.code(0), "laptop");
-    let server = Peer::limited(&dirs[1].0, with_code(network.code(1), "web-0"), limits);
+    let laptop = Peer::limited(&dirs[0].0, with_code(network.code(0), "laptop"), at_laptop);
+    let server = Peer::limited(&dirs[1].0, with_code(network.code(1), "web-0"), at_server);
     for peer in [&laptop, &server] {
         peer.until("joined", is_connected).await;
     }
@@ -67,18 +68,49 @@ impl World {
         self.client().forward(forward).await.unwrap()
     }
 
+    /// Forwards a port that the kernel gives to nobody by itself, so that it can be had again.
+    async fn forward_for_good(&self, to: &str) -> SocketAddr {
+        for port in 19_100..19_200 {
+            let forward = format!("{port}={to}").parse().unwrap();
+            if let Ok(at) = self.client().forward(forward).await {
+                return at;
+            }
+        }
+        panic!("no port is free");
+    }
+
     /// Connects to the port, sees its connection break and gives what the forward says.
     async fn refused(&self, at: SocketAddr) -> String {
-        programs::breaks(at).await;
+        programs::refused(at).await;
         let list = self.client().services();
         let port = list.forwards.iter().find(|f| f.forward.port == at.port());
         port.unwrap().last_failure.clone().unwrap()
+    }
+
+    /// Waits until the server carries so many connections of its first service.
+    async fn until_carried(&self, connections: usize) {
+        let server = self.server.agent.handle();
+        tokio::time::timeout(DEADLINE, async {
+            while server.services().exposed[0].connections != connections {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     fn metric(&self, peer: &Peer, line: &str) {
         let text = peer.metrics.text(&peer.board.status()).unwrap();
         assert!(text.lines().any(|has| has == line), "{line} in\n{text}");
     }
+}
+
+/// A connection to an echo that is carried.
+async fn held(at: SocketAddr) -> TcpStream {
+    let mut open = programs::connect(at).await;
+    open.write_all(b"x").await.unwrap();
+    open.read_exact(&mut [0]).await.unwrap();
+    open
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,11 +154,7 @@ async fn an_app_reaches_a_service_by_its_peers_name_or_its_workload() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_said_and_breaks_the_apps_connection() {
-    let one = ServiceLimits {
-        per_peer: 1,
-        ..ServiceLimits::default()
-    };
-    let world = limited(one).await;
+    let world = world().await;
     let cases = [
         (
             "none@web-0",
@@ -166,23 +194,47 @@ async fn what_cannot_be_is_said_and_breaks_the_apps_connection() {
         &world.server,
         "peerup_service_connections{result=\"unavailable\",service=\"dead\"} 1",
     );
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_both_sides_are_kept() {
+    let default = ServiceLimits::default();
+    let at_server = ServiceLimits {
+        per_peer: 1,
+        idle: Some(Duration::from_secs(3)),
+        ..default
+    };
+    let world = limited(
+        ServiceLimits {
+            total: 2,
+            ..default
+        },
+        at_server,
+    )
+    .await;
     world.expose("echo", programs::echo().await).await;
     let at = world.forward("echo@web-0").await;
-    let mut held = programs::connect(at).await;
-    held.write_all(b"x").await.unwrap();
-    held.read_exact(&mut [0]).await.unwrap();
-    let says = "web-0: the peer carries as many connections as it may; try again later";
-    assert_eq!(world.refused(at).await, says);
-    drop(held);
-    tokio::time::timeout(DEADLINE, async {
-        while world.server.agent.handle().services().exposed[1].connections > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(programs::talk(at, b"room again").await, b"room again");
+    let mut held = held(at).await;
+    let busy = "web-0: the peer carries as many connections as it may; try again later";
+    assert_eq!(world.refused(at).await, busy);
+    // Without a byte for a while it is reset, and there is room again.
+    programs::broken(&mut held).await;
+    world.until_carried(0).await;
+    assert_eq!(programs::talk(at, b"room").await, b"room");
+
+    let world = limited(
+        ServiceLimits {
+            total: 1,
+            ..default
+        },
+        default,
+    )
+    .await;
+    world.expose("echo", programs::echo().await).await;
+    let at = world.forward("echo@web-0").await;
+    let _held = self::held(at).await;
+    let full = "too many connections are carried at once";
+    assert_eq!(world.refused(at).await, full);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,10 +242,8 @@ async fn what_is_taken_back_ends() {
     let world = world().await;
     let echo = programs::echo().await;
     world.expose("echo", echo).await;
-    let at = world.forward("echo@web-0").await;
-    let mut open = programs::connect(at).await;
-    open.write_all(b"x").await.unwrap();
-    open.read_exact(&mut [0]).await.unwrap();
+    let at = world.forward_for_good("echo@web-0").await;
+    let mut open = held(at).await;
     let service = ServiceName::parse("echo").unwrap();
     let server = world.server.agent.handle();
     assert!(server.unexpose(&service).await.unwrap());
@@ -215,9 +265,7 @@ async fn what_is_taken_back_ends() {
         "{refused}"
     );
     world.expose("echo", echo).await;
-    let mut open = programs::connect(at).await;
-    open.write_all(b"x").await.unwrap();
-    open.read_exact(&mut [0]).await.unwrap();
+    let mut open = held(at).await;
     assert!(client.unforward(at.port()));
     programs::broken(&mut open).await;
     assert_eq!(
@@ -232,12 +280,10 @@ async fn a_revoked_peer_loses_its_connections() {
     let world = world().await;
     world.expose("echo", programs::echo().await).await;
     let at = world.forward("echo@web-0").await;
-    let mut open = programs::connect(at).await;
-    open.write_all(b"x").await.unwrap();
-    open.read_exact(&mut [0]).await.unwrap();
+    let mut open = held(at).await;
     world.network.revoke(&world.laptop.id);
     programs::broken(&mut open).await;
-    programs::breaks(at).await;
+    programs::refused(at).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,13 +299,7 @@ async fn where_verification_is_required_a_code_is_not_enough() {
     let says = "web-0: the network allows services between verified peers only; run peerup verify";
     tokio::time::timeout(DEADLINE, async {
         // The first connections may come before the new rules.
-        loop {
-            let mut app = programs::connect(at).await;
-            let _ = app.write_all(b"x").await;
-            if app.read(&mut [0]).await.is_err() {
-                return;
-            }
-        }
+        while programs::carried(at).await {}
     })
     .await
     .unwrap();
@@ -286,15 +326,7 @@ async fn a_peer_that_nobody_verified_is_not_sent_anything() {
     forward.port = 0;
     let at = server.forward(forward).await.unwrap();
     let says = "laptop: the network allows services between verified peers only; run peerup verify";
-    let refused = async {
-        loop {
-            let mut app = programs::connect(at).await;
-            let _ = app.write_all(b"x").await;
-            if app.read(&mut [0]).await.is_err() {
-                return;
-            }
-        }
-    };
+    let refused = async { while programs::carried(at).await {} };
     tokio::time::timeout(DEADLINE, refused).await.unwrap();
     let list = server.services();
     assert_eq!(list.forwards[0].last_failure.as_deref(), Some(says));

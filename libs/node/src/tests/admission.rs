@@ -74,6 +74,40 @@ async fn a_record_admits_and_the_second_connection_carries_everything() {
 }
 
 #[tokio::test]
+async fn between_two_that_have_admitted_each_other_one_connection_is_enough() {
+    let mut peer = Running::peer().await;
+    let relay = Running::relay().await;
+    let card = Card::member(&peer, 1, &[&relay]);
+    let relay_card = Arc::new(Card::relay(&relay));
+    let (id, addresses) = (relay.id(), relay.tcp());
+    let mut served = serve(relay, relay_card);
+    for expected in [2, 1] {
+        let connection = member::connect(&peer.node, &card, id, addresses.clone())
+            .await
+            .unwrap();
+        served.recv().await.unwrap().unwrap();
+        peer.node
+            .open_on(connection, Protocol::Roster)
+            .await
+            .unwrap();
+        peer.node.close(id).await;
+        let mut connections = 0;
+        peer.until(|event| match event {
+            Event::Connected { .. } => {
+                connections += 1;
+                None
+            }
+            Event::Disconnected {
+                connection: gone, ..
+            } if gone == connection => Some(()),
+            _ => None,
+        })
+        .await;
+        assert_eq!(connections, expected);
+    }
+}
+
+#[tokio::test]
 async fn without_a_record_nothing_opens() {
     let peer = Running::peer().await;
     let relay = Running::relay().await;
