@@ -19,6 +19,7 @@ use peerup_protocol::{
 };
 
 use serde_json::json;
+use tokio::sync::broadcast::Receiver;
 
 use super::problem::Refusal;
 use crate::{
@@ -169,17 +170,7 @@ impl Claim<'_> {
                 Blocker::Leaving => {}
             }
             // Its finalizer goes as soon as its revocation is written.
-            let freed = async {
-                loop {
-                    tokio::select! {
-                        change = changes.recv() => if matches!(change, Ok(Change::Deleted(gone)) if gone.uid() == there.uid()) { break },
-                        () = tokio::time::sleep(LOOK) => {
-                            let now = api.get_opt(&object.name_any()).await;
-                            if now.is_ok_and(|now| now.is_none_or(|now| now.uid() != there.uid())) { break }
-                        }
-                    }
-                }
-            };
+            let freed = gone(&mut changes, api, &there);
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(Refusal::Unavailable(format!(
                     "the former Peer {} is still being removed",
@@ -250,6 +241,19 @@ impl Claim<'_> {
             ..peer.metadata
         };
         peer
+    }
+}
+
+/// Waits until a Peer is not there any more, or another one under its name.
+async fn gone(changes: &mut Receiver<Change<Peer>>, api: &Api<Peer>, there: &Peer) {
+    loop {
+        tokio::select! {
+            change = changes.recv() => if matches!(change, Ok(Change::Deleted(gone)) if gone.uid() == there.uid()) { return },
+            () = tokio::time::sleep(LOOK) => {
+                let now = api.get_opt(&there.name_any()).await;
+                if now.is_ok_and(|now| now.is_none_or(|now| now.uid() != there.uid())) { return }
+            }
+        }
     }
 }
 

@@ -290,6 +290,28 @@ fn conditions_say_how_it_joined_and_who_vouches() {
     }
 }
 
+fn claim(age: u64) -> Observed {
+    Observed {
+        redeemed: false,
+        heard: None,
+        now: CREATED + age,
+        ..outside(|_| {})
+    }
+}
+
+/// A joiner that comes back to its claim has time again.
+#[test]
+fn a_claim_that_is_taken_up_is_young() {
+    let taken_up = |age| {
+        let mut seen = claim(age);
+        let time = json!({ annotations::CLAIMED: clock::time(CREATED + 50) });
+        Arc::make_mut(&mut seen.peer).metadata.annotations = serde_json::from_value(time).unwrap();
+        decide(&seen)
+    };
+    assert!(matches!(taken_up(110), Decision::Keep(_)));
+    assert!(matches!(taken_up(111), Decision::Delete { .. }));
+}
+
 #[test]
 fn peers_end_with_what_they_stand_for() {
     let gone = Observed {
@@ -312,12 +334,6 @@ fn peers_end_with_what_they_stand_for() {
         }
     );
 
-    let claim = |age| Observed {
-        redeemed: false,
-        heard: None,
-        now: CREATED + age,
-        ..outside(|_| {})
-    };
     assert!(matches!(decide(&claim(60)), Decision::Keep(_)));
     assert_eq!(
         decide(&claim(61)),
@@ -325,15 +341,6 @@ fn peers_end_with_what_they_stand_for() {
             why: "its claim was not followed by the use of a code"
         }
     );
-
-    let taken_up = |age| {
-        let mut seen = claim(age);
-        let time = json!({ annotations::CLAIMED: clock::time(CREATED + 50) });
-        Arc::make_mut(&mut seen.peer).metadata.annotations = serde_json::from_value(time).unwrap();
-        decide(&seen)
-    };
-    assert!(matches!(taken_up(110), Decision::Keep(_)));
-    assert!(matches!(taken_up(111), Decision::Delete { .. }));
 
     let member = outside(|peer| {
         peer["status"] = json!({"joinedTime": clock::time(CREATED), "credentialExpirationTime": clock::time(NOW)});
