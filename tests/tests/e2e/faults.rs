@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
+use kube::api::{Api, ListParams};
 use peerup_crds::{PairingCode, Peer, PeerNetwork, PeerType};
 use peerup_tests::story::cluster::Cluster;
 use peerup_tests::story::laptop::Laptop;
@@ -39,10 +40,8 @@ pub(crate) async fn kills_in_a_rollout_lose_no_member(world: &mut World) -> Resu
         },
     )
     .await?;
+    relay_pod_dies(&cluster).await?;
     let force = "--grace-period=0 --force --wait=false";
-    cluster
-        .kubectl(&format!("delete pod {NETWORK}-relay-0 -n {SHOP} {force}"))?
-        .ok()?;
     cluster
         .kubectl(&format!(
             "delete pods -n {HOME} -l app.kubernetes.io/component=operator {force}"
@@ -73,6 +72,43 @@ pub(crate) async fn kills_in_a_rollout_lose_no_member(world: &mut World) -> Resu
         "before: {before:?}, after: {after:?}"
     );
     Ok(())
+}
+
+/// Deletes the relay's pod by force. It comes back on the same node: its NodePort answers there only, and what was
+/// issued before, codes and addresses, leads there.
+pub(crate) async fn relay_pod_dies(cluster: &Cluster) -> Result<()> {
+    let name = format!("{NETWORK}-relay-0");
+    let before = cluster.get::<Pod>(SHOP, &name).await?;
+    let node = node_of(&before).context("the relay has no node")?;
+    let nodes = Api::<Node>::all(cluster.client.clone())
+        .list(&ListParams::default())
+        .await?;
+    let others: Vec<_> = nodes.iter().map(ResourceExt::name_any).collect();
+    let others: Vec<_> = others.into_iter().filter(|name| *name != node).collect();
+    let others = others.join(" ");
+    cluster.kubectl(&format!("cordon {others}"))?.ok()?;
+    let force = "--grace-period=0 --force --wait=false";
+    cluster
+        .kubectl(&format!("delete pod {name} -n {SHOP} {force}"))?
+        .ok()?;
+    let placed = patiently(
+        "the relay to have a node again",
+        Duration::from_secs(60),
+        async || {
+            let now = cluster.get::<Pod>(SHOP, &name).await?;
+            ensure!(now.uid() != before.uid(), "it is the former one");
+            node_of(&now).context("it has none")
+        },
+    )
+    .await;
+    cluster.kubectl(&format!("uncordon {others}"))?.ok()?;
+    let placed = placed?;
+    ensure!(placed == node, "it was on {node} and is on {placed}");
+    Ok(())
+}
+
+fn node_of(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref()?.node_name.clone()
 }
 
 /// Pods that were made while the only operator was away run without a sidecar, and are told so by an event; made

@@ -8,6 +8,7 @@ use peerup_tests::story::laptop::{Laptop, text_of};
 use peerup_tests::story::{NETWORK, SHOP};
 use peerup_tests::wait::patiently;
 
+use crate::faults::relay_pod_dies;
 use crate::world::World;
 
 /// Longest time for one peer to join, or to reach another one.
@@ -56,11 +57,7 @@ async fn join(world: &mut World, size: usize, kill_at: Option<usize>) -> Result<
     let mut members = Vec::new();
     for (at, slot) in order(size).into_iter().enumerate() {
         if kill_at == Some(at) {
-            let force = "--grace-period=0 --force --wait=false";
-            world
-                .cluster
-                .kubectl(&format!("delete pod {NETWORK}-relay-0 -n {SHOP} {force}"))?
-                .ok()?;
+            relay_pod_dies(&world.cluster).await?;
         }
         let code = codes
             .get(&format!("code-{slot}"))
