@@ -334,7 +334,7 @@ impl FakeRelay {
         let limits = RelayLimits {
             max_reservations: 16,
             max_circuits: 16,
-            circuit_timeout: Duration::from_secs(60),
+            circuit_timeout: Duration::from_secs(600),
             circuit_data_limit: 0,
             probation: ProbationLimits::default(),
         };
