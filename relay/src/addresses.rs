@@ -17,6 +17,8 @@ pub(crate) struct Addresses {
     /// As the beginning of a multiaddr.
     host: String,
     told: Mutex<BTreeSet<Multiaddr>>,
+    /// Those of them that the operator named.
+    outside: Mutex<BTreeSet<Multiaddr>>,
 }
 
 impl Addresses {
@@ -30,6 +32,7 @@ impl Addresses {
         Self {
             host,
             told: Mutex::default(),
+            outside: Mutex::default(),
         }
     }
 
@@ -40,8 +43,24 @@ impl Addresses {
         }
     }
 
+    /// Takes over an outside address.
+    pub(crate) async fn add_outside(&self, node: &Node, address: Multiaddr) {
+        {
+            let mut outside = self.outside.lock().await;
+            if outside.len() < MAX_ADDRESSES {
+                outside.insert(address.clone());
+            }
+        }
+        self.add(node, address).await;
+    }
+
+    /// Under which addresses others know this relay outside.
+    pub(crate) async fn outside(&self) -> Vec<Multiaddr> {
+        self.outside.lock().await.iter().cloned().collect()
+    }
+
     /// Tells the node an address, once.
-    pub(crate) async fn add(&self, node: &Node, address: Multiaddr) {
+    async fn add(&self, node: &Node, address: Multiaddr) {
         let mut told = self.told.lock().await;
         if told.len() < MAX_ADDRESSES && told.insert(address.clone()) {
             tracing::info!(%address, "address");

@@ -2,6 +2,7 @@
 //! peer, connections, strangers).
 
 mod invite;
+mod probe;
 mod report;
 mod roster;
 
@@ -25,6 +26,7 @@ use crate::invites::Invites;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::pairing::OperatorDesk;
+use crate::probing::Probing;
 
 /// Longest wait for a renewal; a member exchange has 12 s in all.
 const RENEW: Duration = Duration::from_secs(10);
@@ -48,6 +50,7 @@ pub(crate) struct Inbound {
     pub(crate) network: Arc<Network>,
     pub(crate) operator: RelayClient,
     desk: OperatorDesk,
+    probing: Probing,
     pub(crate) metrics: Metrics,
     invites: Mutex<Invites>,
     reports: Semaphore,
@@ -60,6 +63,7 @@ impl Inbound {
         network: Arc<Network>,
         operator: RelayClient,
         desk: OperatorDesk,
+        probing: Probing,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -68,6 +72,7 @@ impl Inbound {
             network,
             operator,
             desk,
+            probing,
             metrics,
             invites: Mutex::default(),
             reports: Semaphore::new(MAX_REPORTS),
@@ -85,6 +90,7 @@ impl Inbound {
             Protocol::Invite => invite::serve(self, peer, stream).await,
             Protocol::Roster => roster::serve(self, peer, stream).await,
             Protocol::Report => report::serve(self, peer, stream).await,
+            Protocol::Probe => probe::serve(self, from, stream).await,
             Protocol::Ping => answered(peer, path::answer_pings(&mut stream).await),
             Protocol::Trace => answered(peer, path::answer_trace(&mut stream).await),
             // A relay offers neither.

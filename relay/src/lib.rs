@@ -23,6 +23,7 @@ mod metrics;
 mod network;
 mod pairing;
 mod presence;
+mod probing;
 mod relay;
 mod roster;
 mod store;

@@ -73,7 +73,7 @@ impl Presence {
 
     async fn learn(&mut self, answer: PresenceAnswer) {
         for address in answer.addresses {
-            self.addresses.add(&self.node, address).await;
+            self.addresses.add_outside(&self.node, address).await;
         }
         let limits = limits::of_answer(&answer.limits);
         if limits != self.limits {

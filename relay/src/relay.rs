@@ -24,6 +24,7 @@ use crate::inbound::{Caller, Inbound};
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::pairing::OperatorDesk;
+use crate::probing::Probing;
 use crate::roster::Roster;
 use crate::store::Store;
 use crate::stun::Stun;
@@ -85,6 +86,7 @@ impl Relay {
             .map_err(listen_failed("http"))?;
         let http_address = http.local_addr().map_err(listen_failed("http"))?;
         let stun = Stun::bind(config.stun_ports, metrics.clone()).map_err(listen_failed("stun"))?;
+        let stun = Arc::new(stun);
         let (node, events) = start_node(&config, seed)?;
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -173,11 +175,11 @@ impl Parts {
         self,
         store: Store,
         http: TcpListener,
-        stun: Stun,
+        stun: Arc<Stun>,
         events: mpsc::Receiver<Event>,
         listening: watch::Sender<Vec<Multiaddr>>,
     ) {
-        let dispatch = self.dispatch(listening);
+        let dispatch = self.dispatch(Arc::clone(&stun), listening);
         let pages = Pages {
             metrics: self.metrics.clone(),
             node: self.node.clone(),
@@ -205,7 +207,8 @@ impl Parts {
             .spawn(async move { network.expel_ended(stop).await });
     }
 
-    fn dispatch(&self, listening: watch::Sender<Vec<Multiaddr>>) -> Dispatch {
+    fn dispatch(&self, stun: Arc<Stun>, listening: watch::Sender<Vec<Multiaddr>>) -> Dispatch {
+        let addresses = Arc::new(Addresses::new(&self.config.inside_host));
         let desk = OperatorDesk::new(
             self.operator.clone(),
             Arc::clone(&self.network),
@@ -218,11 +221,12 @@ impl Parts {
             Arc::clone(&self.network),
             self.operator.clone(),
             desk,
+            Probing::new(stun, Arc::clone(&addresses)),
             self.metrics.clone(),
         );
         Dispatch {
             inbound: Arc::new(inbound),
-            addresses: Arc::new(Addresses::new(&self.config.inside_host)),
+            addresses,
             changed: Arc::new(Notify::new()),
             listening,
             tasks: self.tasks.clone(),

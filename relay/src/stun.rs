@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use peerup_protocol::frame::ProbeFrom;
 use peerup_protocol::stun::server::{Handled, Local, Server};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
@@ -61,6 +62,16 @@ impl Stun {
             () = self.serve_port(alternate, primary.number) => {}
             () = stop.cancelled() => {}
         }
+    }
+
+    /// Sends a probe's nonce, as it is, from one of the ports; whether the system took it.
+    pub(crate) fn probe(&self, from: ProbeFrom, to: SocketAddr, nonce: &[u8]) -> bool {
+        let [primary, alternate] = &self.sockets;
+        let port = match from {
+            ProbeFrom::MainPort => primary,
+            ProbeFrom::OtherPort => alternate,
+        };
+        port.send_to(to, nonce)
     }
 
     async fn serve_port(&self, port: &Port, other: u16) {
@@ -130,6 +141,28 @@ impl Port {
             socket,
             state,
         })
+    }
+
+    /// Sends to somebody who has not asked here.
+    fn send_to(&self, to: SocketAddr, contents: &[u8]) -> bool {
+        let destination = match (self.socket.local_addr(), to.ip()) {
+            (Ok(local), IpAddr::V4(ip)) if local.is_ipv6() => {
+                SocketAddr::new(ip.to_ipv6_mapped().into(), to.port())
+            }
+            _ => to,
+        };
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents,
+            segment_size: None,
+            src_ip: None,
+        };
+        let sent = self
+            .state
+            .try_send(UdpSockRef::from(&self.socket), &transmit);
+        sent.inspect_err(|error| tracing::debug!(%error, "probe"))
+            .is_ok()
     }
 
     /// A datagram that does not fit the queue is lost, as datagrams may be.

@@ -4,6 +4,7 @@ mod bed;
 mod circuits;
 mod operator;
 mod pairing;
+mod probes;
 mod roster;
 
 use std::time::Duration;

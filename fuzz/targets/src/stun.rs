@@ -81,6 +81,7 @@ fn measured(transaction: stun::TransactionId, from: &str, data: &[u8]) -> Vec<So
         internal: vec!["192.0.2.0/24".parse().unwrap()],
     };
     let server = Server {
+        relay: None,
         primary: SERVER.parse().unwrap(),
         alternate: None,
     };

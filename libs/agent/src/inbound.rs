@@ -69,7 +69,11 @@ impl Tasks {
                 spawn(&mut self.services, max, served);
             }
             // Relays offer these, and no invite is open.
-            Protocol::Pair | Protocol::Invite | Protocol::Roster | Protocol::Report => (),
+            Protocol::Pair
+            | Protocol::Invite
+            | Protocol::Roster
+            | Protocol::Report
+            | Protocol::Probe => (),
         }
     }
 }

@@ -219,6 +219,14 @@ impl Session {
             .collect()
     }
 
+    /// A direct connection to `peer` over this IP version.
+    pub(crate) fn direct_to(&self, peer: &PeerId, version: IpVersion) -> Option<ConnectionId> {
+        let direct = lock(&self.direct);
+        let mut all = direct.iter();
+        all.find(|(_, (to, link))| to == peer && link.version == version)
+            .map(|(connection, _)| *connection)
+    }
+
     /// Takes over a complete roster, unless another relay has told a later one.
     pub(crate) fn take_roster(&self, roster: &Roster) {
         {

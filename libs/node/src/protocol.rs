@@ -30,6 +30,8 @@ pub enum Protocol {
     Roster,
     /// Reports of outside peers, served by relays.
     Report,
+    /// Filtering probes, served by relays.
+    Probe,
     /// Comparison by emoji, served by peers.
     Verify,
     /// Round trip time, served by all.
@@ -48,6 +50,7 @@ impl Protocol {
             Self::Member | Self::Pair | Self::Invite => true,
             Self::Roster
             | Self::Report
+            | Self::Probe
             | Self::Verify
             | Self::Ping
             | Self::Trace
@@ -186,12 +189,13 @@ impl Offers {
 }
 
 /// Those that every node has or has not by its role.
-const FIXED: [Protocol; 8] = [
+const FIXED: [Protocol; 9] = [
     Protocol::Member,
     Protocol::Pair,
     Protocol::Invite,
     Protocol::Roster,
     Protocol::Report,
+    Protocol::Probe,
     Protocol::Verify,
     Protocol::Ping,
     Protocol::Trace,
@@ -204,6 +208,7 @@ fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
         Protocol::Invite => names.invite(),
         Protocol::Roster => names.roster(),
         Protocol::Report => names.report(),
+        Protocol::Probe => names.probe(),
         Protocol::Verify => names.verify(),
         Protocol::Ping => names.ping(),
         Protocol::Trace => names.trace(),
@@ -214,7 +219,11 @@ fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
 fn serves(role: &Role, protocol: &Protocol) -> bool {
     match protocol {
         Protocol::Member | Protocol::Ping | Protocol::Trace => true,
-        Protocol::Pair | Protocol::Invite | Protocol::Roster | Protocol::Report => {
+        Protocol::Pair
+        | Protocol::Invite
+        | Protocol::Roster
+        | Protocol::Report
+        | Protocol::Probe => {
             matches!(role, Role::Relay(_))
         }
         Protocol::Verify | Protocol::Service(_) => matches!(role, Role::Peer),
@@ -228,6 +237,7 @@ fn for_strangers(protocol: &Protocol) -> bool {
         Protocol::Invite
         | Protocol::Roster
         | Protocol::Report
+        | Protocol::Probe
         | Protocol::Verify
         | Protocol::Ping
         | Protocol::Trace

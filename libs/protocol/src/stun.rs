@@ -1,7 +1,8 @@
 //! STUN Binding (RFC 8489) with the address attributes of RFC 5780: codec, and
 //! what a server answers. Long-term credentials, TCP and CHANGE-REQUEST are not
-//! served. The limiter is in [`server`].
+//! served. Limits are in [`server`].
 
+pub mod limiter;
 pub mod server;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
 //! How well a peer can be reached: measuring (sans I/O), NAT classes, grade.
 //!
 //! ```text
-//! prober   questions and answers over one socket per IP version → Measurement
-//! nat      Measurement → mapping (RFC 4787), one word for the NAT
-//! assess   Facts (addresses, relay links, Measurement) → Assessment: the grade
-//! steady   Assessments over time → the one to report
+//! prober     questions and answers over one socket per IP version → Measurement
+//! filtering  which packets come in: answers of relays and datagrams → Filtering
+//! nat        Measurement → mapping (RFC 4787), one word for the NAT
+//! assess     Facts (addresses, relay links, Measurement) → Assessment: the grade
+//! steady     Assessments over time → the one to report
 //! ```
 //!
 //! Pure: time is a [`std::time::Duration`] since any fixed moment, transaction
@@ -17,6 +18,7 @@
 
 pub mod address;
 pub mod assess;
+pub mod filtering;
 pub mod nat;
 pub mod prober;
 pub mod steady;

@@ -37,7 +37,7 @@ pub fn classify(seen: &Seen, interfaces: &[IpAddr]) -> Nat {
         .map(|answer| answer.mapped);
     let mut evidence = Vec::new();
     evidence.extend(mapped.map(|_| mapping_evidence(mapping)));
-    if !agree {
+    if !agree || seen.filtering_differs {
         evidence.push(Evidence::Unstable);
     }
     if mapping != Mapping::None

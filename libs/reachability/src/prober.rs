@@ -11,6 +11,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use peerup_protocol::PeerId;
 use peerup_protocol::grade::{Filtering, IpVersion};
 use peerup_protocol::stun::{Response, TransactionId, request};
 
@@ -32,6 +33,8 @@ const ROUNDS: usize = 2;
 /// A relay's STUN service, or another STUN server without an alternate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
+    /// The relay, which can be asked for probes; nothing for other people's servers.
+    pub relay: Option<PeerId>,
     /// The first address.
     pub primary: SocketAddr,
     /// Another port of it, or another address.
@@ -79,8 +82,10 @@ pub struct Seen {
     pub local_port: Option<u16>,
     /// Answers of each round.
     pub rounds: [Vec<Answer>; ROUNDS],
-    /// Which packets come in. STUN alone cannot tell, so the prober says Unknown.
+    /// Which packets come in. STUN alone cannot tell: the prober says Unknown, [`crate::filtering`] knows more.
     pub filtering: Filtering,
+    /// Whether two runs of that did not agree.
+    pub filtering_differs: bool,
 }
 
 impl Default for Seen {
@@ -89,6 +94,7 @@ impl Default for Seen {
             local_port: None,
             rounds: Default::default(),
             filtering: Filtering::Unknown,
+            filtering_differs: false,
         }
     }
 }
@@ -134,6 +140,13 @@ struct Question {
 impl Question {
     fn is_open(&self) -> bool {
         self.mapped.is_none() && !self.refused
+    }
+
+    fn answer(&self) -> Option<Answer> {
+        Some(Answer {
+            server: self.to,
+            mapped: self.mapped?,
+        })
     }
 }
 
@@ -203,6 +216,13 @@ impl Prober {
         }
     }
 
+    /// Who has answered, of both IP versions, once the first round is over.
+    #[must_use]
+    pub fn first_answers(&self) -> Option<Vec<Answer>> {
+        let [first, _] = &self.rounds;
+        (self.round > 0).then(|| first.iter().filter_map(Question::answer).collect())
+    }
+
     /// Takes a datagram. What is not an answer to an open question, from the
     /// address that was asked, is ignored.
     pub fn handle_input(&mut self, from: SocketAddr, datagram: &[u8]) {
@@ -234,18 +254,13 @@ impl Prober {
                 let of_version = round
                     .iter()
                     .filter(|question| question.to.is_ipv4() == is_v4);
-                let answered = of_version.filter_map(|question| {
-                    Some(Answer {
-                        server: question.to,
-                        mapped: question.mapped?,
-                    })
-                });
-                answered.collect()
+                of_version.filter_map(Question::answer).collect()
             };
             Seen {
                 local_port: port.filter(|_| asked),
                 rounds: self.rounds.each_ref().map(answers),
                 filtering: Filtering::Unknown,
+                filtering_differs: false,
             }
         };
         Measurement {
@@ -289,6 +304,7 @@ fn targets(world: &World, servers: &[Server], ports: LocalPorts) -> Vec<SocketAd
     targets
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// An IPv4 address in an IPv6 one is that IPv4 address.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,14 +1,20 @@
-//! The sockets under the pure prober: resolves the relays' STUN services, sends and receives for it.
+//! The sockets under the pure prober: resolves the relays' STUN services, sends and receives for it. As soon as the
+//! first round is over, those who answered are asked for filtering probes beside the second.
+
+mod filtering;
+mod relay;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use peerup_protocol::grade::Scope;
+use peerup_node::PeerId;
+use peerup_protocol::grade::{IpVersion, Scope};
 use peerup_protocol::stun::MAX_MESSAGE;
-use peerup_reachability::prober::{LocalPorts, MAX_SERVERS};
+use peerup_reachability::prober::{Answer, LocalPorts, MAX_SERVERS, Seen};
 use peerup_reachability::{Measurement, Output, Prober, Server, World};
 use tokio::net::{UdpSocket, lookup_host};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::{self, StunHost};
@@ -23,23 +29,57 @@ struct Sockets {
     v6: Option<UdpSocket>,
 }
 
-/// Asks the relays' STUN services once.
+/// Measures once: mapping and filtering of both IP versions.
 pub(super) async fn run(session: &Session, world: &World) -> io::Result<Measurement> {
     let servers = timeout(RESOLVE, resolve(hosts(session, world)))
         .await
         .unwrap_or_default();
     let sockets = Sockets::open().await?;
+    let (sender, first) = oneshot::channel();
+    let (mut measurement, lanes) = tokio::join!(
+        mapping(world, &servers, &sockets, sender),
+        filtering::both(session, &servers, first)
+    );
+    for (version, filtering, agree) in lanes {
+        let seen = half(&mut measurement, version);
+        (seen.filtering, seen.filtering_differs) = (filtering, !agree);
+    }
+    Ok(measurement)
+}
+
+fn half(measurement: &mut Measurement, version: IpVersion) -> &mut Seen {
+    match version {
+        IpVersion::V4 => &mut measurement.v4,
+        IpVersion::V6 => &mut measurement.v6,
+    }
+}
+
+/// Asks the STUN services twice; `first` hears who answered the first time.
+async fn mapping(
+    world: &World,
+    servers: &[Server],
+    sockets: &Sockets,
+    first: oneshot::Sender<Vec<Answer>>,
+) -> Measurement {
+    let mut first = Some(first);
     let started = Instant::now();
     let mut prober = Prober::new(
         world,
-        &servers,
+        servers,
         sockets.ports(),
         rand::random,
         Duration::ZERO,
     );
     loop {
-        match prober.poll_output(started.elapsed()) {
-            Output::Done(measurement) => return Ok(measurement),
+        let output = prober.poll_output(started.elapsed());
+        if let Some(answers) = prober.first_answers()
+            && let Some(first) = first.take()
+        {
+            // Nobody waits when there is nothing to ask.
+            let _ = first.send(answers);
+        }
+        match output {
+            Output::Done(measurement) => return measurement,
             Output::Send { to, datagram } => sockets.send(to, &datagram).await,
             Output::Wait(until) => tokio::select! {
                 () = sleep(until.saturating_sub(started.elapsed())) => (),
@@ -51,19 +91,20 @@ pub(super) async fn run(session: &Session, world: &World) -> io::Result<Measurem
 
 /// One host a relay: a pod in scope Internal asks inside, where nothing is translated on the way; all others ask
 /// outside.
-fn hosts(session: &Session, world: &World) -> Vec<StunHost> {
+fn hosts(session: &Session, world: &World) -> Vec<(PeerId, StunHost)> {
     let inside = session.is_pod() && world.scope == Scope::Internal;
     let mut hosts = Vec::new();
     for relay in session.membership().all_relays() {
-        hosts.extend(address::stun(&relay.addresses, inside));
+        let host = address::stun(&relay.addresses, inside);
+        hosts.extend(host.map(|host| (relay.peer, host)));
     }
     hosts.truncate(MAX_SERVERS);
     hosts
 }
 
-async fn resolve(hosts: Vec<StunHost>) -> Vec<Server> {
+async fn resolve(hosts: Vec<(PeerId, StunHost)>) -> Vec<Server> {
     let mut servers = Vec::new();
-    for host in hosts {
+    for (relay, host) in hosts {
         let found: Vec<SocketAddr> = match lookup_host((host.host.as_str(), host.primary)).await {
             Ok(found) => found.collect(),
             Err(error) => {
@@ -75,6 +116,7 @@ async fn resolve(hosts: Vec<StunHost>) -> Vec<Server> {
         let v6 = found.iter().find(|address| address.is_ipv6());
         servers.extend([v4, v6].into_iter().flatten().map(|&primary| {
             Server {
+                relay: Some(relay),
                 primary,
                 alternate: host
                     .alternate
@@ -125,6 +167,7 @@ impl Sockets {
     }
 }
 
+/// The next datagram; never one without a socket.
 async fn receive(socket: Option<&UdpSocket>) -> (SocketAddr, Vec<u8>) {
     let Some(socket) = socket else {
         return std::future::pending().await;

@@ -409,6 +409,7 @@ async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Eve
                 Protocol::Ping => path::answer_pings(&mut stream).await.unwrap(),
                 Protocol::Trace => path::answer_trace(&mut stream).await.unwrap(),
                 Protocol::Invite => panic!("nobody invites here"),
+                Protocol::Probe => panic!("nobody answers STUN here"),
                 Protocol::Verify | Protocol::Service(_) => panic!("a relay offers neither"),
             }
         });

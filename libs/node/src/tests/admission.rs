@@ -116,6 +116,7 @@ async fn without_a_record_nothing_opens() {
     for protocol in [
         Protocol::Roster,
         Protocol::Report,
+        Protocol::Probe,
         Protocol::Ping,
         Protocol::Trace,
     ] {

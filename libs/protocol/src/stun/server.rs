@@ -4,18 +4,16 @@
 //! question shorter than the full answer gets the mapped address only, at most
 //! one a second per source with a burst of four. A padded one gets everything.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::limiter::{Limiter, Rate};
 use super::{
     BINDING_ERROR, BINDING_SUCCESS, ERROR_CODE, OTHER_ADDRESS, RESPONSE_ORIGIN, Request,
     UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, attribute, message, write_address, xor,
 };
 use crate::wire::Writer;
 
-/// Most sources that are remembered; further ones share one bucket.
-pub const MAX_SOURCES: usize = 4096;
 /// Padded questions of one source (an address, or an IPv6 /64): a whole cluster may stand behind it.
 const PADDED: Rate = Rate {
     interval: Duration::from_millis(10),
@@ -100,8 +98,8 @@ fn unknown_attributes(unknown: &[u16]) -> Vec<u8> {
 /// Answers within limits. Time is the duration since any fixed moment.
 #[derive(Debug, Default)]
 pub struct Server {
-    padded: Limiter,
-    short: Limiter,
+    padded: Limiter<IpAddr>,
+    short: Limiter<IpAddr>,
 }
 
 impl Server {
@@ -127,45 +125,11 @@ impl Server {
         } else {
             (&mut self.short, SHORT)
         };
-        if limiter.allow(now, source.ip(), rate) {
+        if limiter.allow(now, prefix(source.ip()), rate) {
             Handled::Answer(answer.bytes)
         } else {
             Handled::Limited
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    interval: Duration,
-    burst: u32,
-}
-
-/// Remembers for each source when its next question is due (GCRA).
-#[derive(Debug, Default)]
-struct Limiter {
-    due: BTreeMap<IpAddr, Duration>,
-    overflow: Duration,
-}
-
-impl Limiter {
-    fn allow(&mut self, now: Duration, source: IpAddr, rate: Rate) -> bool {
-        let source = prefix(source);
-        if self.due.len() >= MAX_SOURCES && !self.due.contains_key(&source) {
-            self.due.retain(|_, due| *due > now);
-        }
-        let full = self.due.len() >= MAX_SOURCES && !self.due.contains_key(&source);
-        let due = if full {
-            &mut self.overflow
-        } else {
-            self.due.entry(source).or_default()
-        };
-        let next = now.max(*due);
-        if next - now > rate.interval * (rate.burst - 1) {
-            return false;
-        }
-        *due = next + rate.interval;
-        true
     }
 }
 

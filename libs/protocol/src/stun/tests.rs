@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::server::{Handled, Local, MAX_SOURCES, Server, answer};
+use super::limiter::MAX_SOURCES;
+use super::server::{Handled, Local, Server, answer};
 use super::*;
 
 const ID: TransactionId = [7; 12];

@@ -22,6 +22,7 @@ fn world(scope: Scope) -> World {
 
 fn relay(ip: &str) -> Server {
     Server {
+        relay: None,
         primary: at(&format!("{ip}:3478")),
         alternate: Some(at(&format!("{ip}:3479"))),
     }
@@ -155,6 +156,7 @@ fn a_version_without_a_socket_is_not_asked() {
     let servers = [
         relay("10.0.0.1"),
         Server {
+            relay: None,
             primary: at("[fd00::1]:3478"),
             alternate: None,
         },
