@@ -47,7 +47,13 @@ Examples:
 const STATUS_EXAMPLES: &str = "\
 Examples:
   peerup status
+  peerup status --refresh            measure reachability anew first
   peerup status --json | jq .phase";
+
+const NETCHECK_EXAMPLES: &str = "\
+Examples:
+  peerup netcheck
+  peerup netcheck --json | jq .evidence";
 
 const PING_EXAMPLES: &str = "\
 Examples:
@@ -154,7 +160,10 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Show this peer: who it is, how it can be reached, whom it knows
     #[command(after_help = STATUS_EXAMPLES, after_long_help = format!("{STATUS_EXAMPLES}\n\n{EXIT_CODES}"))]
-    Status(ShowArgs),
+    Status(StatusArgs),
+    /// Measure anew how this peer can be reached, and show what the grade rests on
+    #[command(after_help = NETCHECK_EXAMPLES, after_long_help = format!("{NETCHECK_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Netcheck(ShowArgs),
     /// List the other members of the network
     #[command(after_long_help = EXIT_CODES)]
     Peers(ShowArgs),
@@ -221,6 +230,16 @@ pub(crate) struct JoinArgs {
 /// What commands that only show something have in common.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Measure anew first how this peer can be reached
+    #[arg(long)]
+    pub(crate) refresh: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -82,7 +82,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             logging::to_terminal(&cli.log)?;
             start(&cli.log, &home()?)
         }
-        Command::Status(args) => ask(&cli.log, status::show(&home()?, args.json)),
+        Command::Status(args) => ask(&cli.log, status::show(&home()?, &args)),
+        Command::Netcheck(args) => ask(&cli.log, status::netcheck(&home()?, args.json)),
         Command::Peers(args) => ask(&cli.log, status::peers(&home()?, args.json)),
         Command::Ping(args) => ask(&cli.log, ping::ping(&home()?, &args)),
         Command::Traceroute(args) => ask(&cli.log, ping::traceroute(&home()?, &args)),

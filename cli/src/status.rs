@@ -1,11 +1,12 @@
-//! `peerup status` and `peerup peers`: what the peer knows, or what it knew when it ended.
+//! `peerup status`, `peerup netcheck` and `peerup peers`: what the peer knows, or what it knew when it ended.
 
 use jiff::Timestamp;
 use peerup_agent::local::{Client, ClientError};
-use peerup_agent::read_status;
 use peerup_agent::status::{Status, text};
+use peerup_agent::{netcheck, read_status};
 use serde::Serialize;
 
+use crate::args::StatusArgs;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::out;
@@ -20,18 +21,26 @@ struct Seen<'a> {
     status: &'a Status,
 }
 
-/// Prints the status; fails when no process is behind it.
-pub(crate) async fn show(home: &Home, json: bool) -> Result<(), Failure> {
+/// Prints the status, measured anew if that is wanted; fails when no process is behind it.
+pub(crate) async fn show(home: &Home, args: &StatusArgs) -> Result<(), Failure> {
+    let client = Client::new(home.dir());
+    let known = match args.refresh {
+        true => match client.measure().await {
+            Ok(_) => client.status().await,
+            Err(error) => Err(error),
+        },
+        false => client.status().await,
+    };
     let now = Timestamp::now();
-    match Client::new(home.dir()).status().await {
+    match known {
         Ok(mut status) => {
             // It says what is true now, however long that has been so.
             status.updated_time = now;
-            print(&status, true, now, json)
+            print(&status, true, now, args.json)
         }
         Err(ClientError::NotRunning(dir)) => {
             if let Some((status, _)) = read_status::<Status>(home.dir())? {
-                print(&status, false, now, json)?;
+                print(&status, false, now, args.json)?;
             }
             Err(Failure::NotRunning(dir.display().to_string()))
         }
@@ -51,6 +60,15 @@ fn print(status: &Status, running: bool, now: Timestamp, json: bool) -> Result<(
         age_seconds: age.max(0),
         status,
     })
+}
+
+/// Has the peer measure, and prints what it found.
+pub(crate) async fn netcheck(home: &Home, json: bool) -> Result<(), Failure> {
+    let found = Client::new(home.dir()).measure().await?;
+    if json {
+        return out::json(&found);
+    }
+    out::text(&netcheck::text::render(&found))
 }
 
 /// Prints the other members.

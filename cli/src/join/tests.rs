@@ -17,6 +17,7 @@ fn peer(name: &str, verification: Verification) -> Peer {
         verification,
         badge: peerup_agent::status::Badge::Unverified,
         path: Path::None,
+        relay: None,
     }
 }
 

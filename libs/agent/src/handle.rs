@@ -12,6 +12,7 @@ use peerup_protocol::id::PeerName;
 use peerup_protocol::record::MemberRecord;
 use peerup_protocol::service::{Expose, Forward, ServiceName};
 
+use crate::netcheck::Netcheck;
 use crate::reach::{self, ReachError};
 use crate::services::{ServiceList, ServicesError};
 use crate::session::Session;
@@ -48,6 +49,23 @@ pub enum PeerError {
         source: PathError,
     },
 }
+
+/// Why there is no measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// There is no membership at present.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// It can't be made.
+    #[error("reachability can't be measured: {0}")]
+    Failed(String),
+    /// It took too long.
+    #[error("the measurement took over {} s; see the log", MEASURE.as_secs())]
+    TimedOut,
+}
+
+/// Longest time for a measurement that somebody asks for: one that is under way first, then its own.
+const MEASURE: Duration = Duration::from_secs(30);
 
 impl PeerError {
     pub(crate) fn reach(peer: PeerName, source: ReachError) -> Self {
@@ -141,6 +159,17 @@ impl Handle {
             observed,
         });
         Ok(hops)
+    }
+
+    /// Measures anew how this peer can be reached, in full. Several who ask at once get one result.
+    ///
+    /// # Errors
+    /// When there is no membership, or it can't be measured.
+    pub async fn measure(&self) -> Result<Netcheck, MeasureError> {
+        let session = self.shared.session()?;
+        let measured = tokio::time::timeout(MEASURE, session.signals.measured()).await;
+        let result = measured.map_err(|_| MeasureError::TimedOut)?;
+        (*result).clone().map_err(MeasureError::Failed)
     }
 
     /// Something that two people can compare: what the peer has begun, else a new one.

@@ -37,7 +37,7 @@ pub(crate) async fn run(session: &Arc<Session>, mut events: mpsc::Receiver<Event
             Event::Inbound {
                 protocol, stream, ..
             } => tasks.begin(session, protocol, stream),
-            Event::Observed { peer, address } => tracing::trace!(%peer, %address, "observed"),
+            Event::Observed { peer, address } => session.observed(peer, &address),
             Event::Listening { address } => tracing::debug!(%address, "listening"),
             Event::Connected {
                 peer,

@@ -12,6 +12,7 @@ use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::frame::{MAX_LONG_FRAME, RosterAnswer};
 use peerup_protocol::wire::DecodeError;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::address;
@@ -26,6 +27,8 @@ use crate::status::Phase;
 const SILENCE: Duration = Duration::from_secs(3600);
 /// Longest time to connect, both dials and the exchange.
 const CONNECT: Duration = Duration::from_secs(30);
+/// A try that takes longer is given up when the network of this machine changes: it may go out where nothing is.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,8 @@ enum LinkError {
     NoAddress,
     #[error("no connection in time")]
     TimedOut,
+    #[error("the network of this machine changed")]
+    NetworkChanged,
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("no roster: {0}")]
@@ -84,6 +89,7 @@ impl LinkError {
             Self::Decode(_) | Self::Refused(_) | Self::Roster(_) | Self::Unexpected => true,
             Self::NoAddress
             | Self::TimedOut
+            | Self::NetworkChanged
             | Self::Connect(_)
             | Self::Open(_)
             | Self::Frame(_) => false,
@@ -95,8 +101,10 @@ async fn keep(session: Arc<Session>, peer: PeerId) {
     let mut backoff = Backoff::default();
     // Outlives the connections: whoever comes back asks for what it missed.
     let mut roster = Roster::default();
+    let mut network = session.signals.watch_network();
     loop {
         until_valid(&session).await;
+        network.mark_unchanged();
         let relay = session
             .membership()
             .all_relays()
@@ -111,7 +119,17 @@ async fn keep(session: Arc<Session>, peer: PeerId) {
         show(&session, peer, false);
         let pause = backoff.after_failure(rand::random());
         tracing::info!(relay = relay.ordinal, %error, ?pause, "relay link is made again");
-        tokio::time::sleep(pause).await;
+        // On another network there is no reason to wait, also when the link has ended for the change.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => (),
+            () = changed(&mut network) => backoff.reset(),
+        }
+    }
+}
+
+async fn changed(network: &mut watch::Receiver<()>) {
+    if network.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -134,12 +152,7 @@ async fn once(
     let addresses = address::dialable(&relay.addresses, session.is_pod());
     let first = addresses.first().cloned().ok_or(LinkError::NoAddress)?;
     session.node.close(relay.peer).await;
-    let connection = tokio::time::timeout(
-        CONNECT,
-        member::connect(&session.node, &**session, relay.peer, addresses),
-    )
-    .await
-    .map_err(|_| LinkError::TimedOut)??;
+    let connection = connect(session, relay.peer, addresses).await?;
     backoff.reset();
     tracing::info!(relay = relay.ordinal, "relay connected");
     session.shaken();
@@ -148,6 +161,25 @@ async fn once(
     tokio::select! {
         ended = follow(session, connection, roster) => ended,
         never = reserve(session, relay.peer, first) => match never {},
+    }
+}
+
+async fn connect(
+    session: &Session,
+    relay: PeerId,
+    addresses: Vec<Multiaddr>,
+) -> Result<ConnectionId, LinkError> {
+    let mut network = session.signals.watch_network();
+    let elsewhere = async {
+        tokio::time::sleep(QUICK).await;
+        changed(&mut network).await;
+    };
+    let connected = member::connect(&session.node, session, relay, addresses);
+    tokio::select! {
+        connected = tokio::time::timeout(CONNECT, connected) => {
+            connected.map_err(|_| LinkError::TimedOut)?.map_err(Into::into)
+        }
+        () = elsewhere => Err(LinkError::NetworkChanged),
     }
 }
 

@@ -33,6 +33,8 @@ mod path {
     pub(super) const STATUS: &str = "/v1/status";
     /// `POST`: the process ends in good order.
     pub(super) const STOP: &str = "/v1/stop";
+    /// `POST`: [`crate::netcheck::Netcheck`], measured anew.
+    pub(super) const MEASURE: &str = "/v1/measure";
     /// `POST`: one ping.
     pub(super) const PING: &str = "/v1/ping";
     /// `POST`: the way to a peer.

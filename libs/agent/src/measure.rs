@@ -1,8 +1,13 @@
 //! Measures how this peer can be reached, shows it at once, and reports it when it is steady.
 
+mod changes;
+mod check;
 mod facts;
+mod plan;
 mod probe;
+mod pulse;
 mod report;
+mod signals;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,17 +18,21 @@ use peerup_protocol::api::Settings;
 use peerup_protocol::grade::{Grade, Scope};
 use peerup_reachability::{Assessment, Facts, Link, Steady, World, assess};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::Source;
 use crate::clock::{now, timestamp};
 use crate::metrics::ProbeResult;
+use crate::netcheck::Netcheck;
 use crate::session::Session;
+use crate::status::Trigger;
+use check::Baseline;
+use plan::{Due, Plan};
+
+pub(crate) use signals::Signals;
 
 /// How long the first measurement waits for the network document, which says where STUN servers are.
 const DOCUMENT_WAIT: Duration = Duration::from_secs(5);
-/// Least pause between two measurements; changes of connections come in bursts.
-const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Shortest period that settings may ask for.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(5);
 
@@ -69,56 +78,167 @@ pub(crate) async fn run(
     tokio::select! {
         never = measure(session, settings.subscribe(), &reported) => never,
         never = report::run(session, source, settings, reported.subscribe()) => never,
+        never = changes::run(session) => never,
+        never = pulse::run(session) => never,
     }
 }
 
 async fn measure(
     session: &Session,
-    mut settings: watch::Receiver<Settings>,
+    settings: watch::Receiver<Settings>,
     reported: &watch::Sender<Option<Reported>>,
 ) -> Infallible {
-    let started = Instant::now();
-    let mut steady = Steady::new(Duration::ZERO, Duration::ZERO);
     document(session).await;
+    let mut ears = Ears::new(session, settings);
+    let mut meter = Meter {
+        session,
+        reported,
+        started: Instant::now(),
+        steady: Steady::new(Duration::ZERO, Duration::ZERO),
+        baseline: None,
+    };
+    let mut plan = Plan::new(Instant::now());
     loop {
-        let now_settings = settings.borrow_and_update().clone();
-        let world = world(&now_settings);
-        steady.set_periods(
-            Duration::from_secs(now_settings.stabilization_seconds.into()),
-            Duration::from_secs(now_settings.offline_after_seconds.into()),
-        );
-        let links = session.relay_links();
-        match probe::run(session, &world).await {
-            Ok(measurement) => {
-                let facts = Facts {
-                    world,
-                    in_pod: session.is_pod(),
-                    interfaces: facts::interfaces(),
-                    route: facts::route(),
-                    links: session.relay_links(),
-                    measurement,
-                };
-                let answered = facts.measurement.v4.answered() || facts.measurement.v6.answered();
-                session.metrics.probed(if answered {
-                    ProbeResult::Measured
-                } else {
-                    ProbeResult::Silent
-                });
-                let assessment = assess(&facts);
-                show(session, &assessment);
-                take(reported, steady.observe(started.elapsed(), assessment));
-            }
+        ears.until_due(&mut plan).await;
+        let settings = ears.settings.borrow_and_update().clone();
+        let due = plan.begin(Instant::now(), meter.baseline.is_some());
+        let checked = meter.measure(&settings, due).await;
+        let period = period(settings.probe_period_seconds);
+        plan.end(Instant::now(), checked, period, rand::random());
+    }
+}
+
+/// What calls for measurements.
+struct Ears<'a> {
+    session: &'a Session,
+    settings: watch::Receiver<Settings>,
+    network: watch::Receiver<()>,
+    observed: watch::Receiver<()>,
+    wanted: watch::Receiver<u64>,
+    /// Connections to relays, as they were at the last measurement.
+    links: Vec<Link>,
+}
+
+impl<'a> Ears<'a> {
+    fn new(session: &'a Session, settings: watch::Receiver<Settings>) -> Self {
+        Self {
+            session,
+            settings,
+            network: session.signals.watch_network(),
+            observed: session.signals.watch_observed(),
+            wanted: session.signals.watch_wanted(),
+            links: session.relay_links(),
+        }
+    }
+
+    /// Tells the plan what comes, until something is due.
+    async fn until_due(&mut self, plan: &mut Plan) {
+        loop {
+            let told = tokio::select! {
+                // A flood of news must not keep what is due from beginning.
+                biased;
+                () = sleep_until(plan.at()) => break,
+                Ok(()) = self.wanted.changed() => Trigger::Request,
+                Ok(()) = self.network.changed() => Trigger::NetworkChange,
+                Ok(()) = self.observed.changed() => Trigger::ObservedAddress,
+                Ok(()) = self.settings.changed() => Trigger::Settings,
+                () = links_differ(self.session, &self.links) => {
+                    self.links = self.session.relay_links();
+                    Trigger::RelayConnections
+                }
+            };
+            plan.tell(told, Instant::now());
+        }
+        self.links = self.session.relay_links();
+    }
+}
+
+/// Makes measurements, shows and reports what they say.
+struct Meter<'a> {
+    session: &'a Session,
+    reported: &'a watch::Sender<Option<Reported>>,
+    started: Instant,
+    steady: Steady,
+    /// What the last full measurement saw, if what it says is what is reported.
+    baseline: Option<Baseline>,
+}
+
+impl Meter<'_> {
+    /// What is due; whether a check was enough.
+    async fn measure(&mut self, settings: &Settings, due: Due) -> bool {
+        if due.check && self.confirmed().await {
+            return true;
+        }
+        let signals = &self.session.signals;
+        let answers = *signals.watch_wanted().borrow();
+        let result = self.in_full(settings, due.why).await;
+        signals.found(answers, result);
+        false
+    }
+
+    async fn confirmed(&self) -> bool {
+        let Some(baseline) = &self.baseline else {
+            return false;
+        };
+        let holds = baseline.holds().await;
+        if holds {
+            self.session.metrics.probed(ProbeResult::Confirmed);
+            self.session.board.update(|status| {
+                status.last_check_time = Some(timestamp(now()));
+            });
+        }
+        holds
+    }
+
+    async fn in_full(&mut self, settings: &Settings, why: Trigger) -> signals::Result {
+        let begun = Instant::now();
+        self.baseline = None;
+        let facts = match self.facts(world(settings)).await {
+            Ok(facts) => facts,
             Err(error) => {
                 tracing::warn!(%error, "reachability can't be measured");
-                session.metrics.probed(ProbeResult::Failed);
+                self.session.metrics.probed(ProbeResult::Failed);
+                return Err(error.to_string());
             }
+        };
+        let assessment = assess(&facts);
+        let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+        let time = timestamp(now());
+        let netcheck = Netcheck::new(&facts, &assessment, why, time, milliseconds);
+        show(self.session, &assessment, why);
+        self.steady.set_periods(
+            Duration::from_secs(settings.stabilization_seconds.into()),
+            Duration::from_secs(settings.offline_after_seconds.into()),
+        );
+        let grade = assessment.grade;
+        let steady = self.steady.observe(self.started.elapsed(), assessment);
+        if steady.grade == grade {
+            self.baseline = Baseline::of(&facts);
         }
-        sleep(DEBOUNCE).await;
-        tokio::select! {
-            () = sleep(jittered(period(now_settings.probe_period_seconds))) => (),
-            () = links_differ(session, &links) => (),
-            _ = settings.changed() => (),
+        take(self.reported, steady);
+        Ok(netcheck)
+    }
+
+    async fn facts(&self, world: World) -> std::io::Result<Facts> {
+        let session = self.session;
+        let measurement = probe::run(session, &world).await?;
+        let answered = measurement.v4.answered() || measurement.v6.answered();
+        session.metrics.probed(if answered {
+            ProbeResult::Measured
+        } else {
+            ProbeResult::Silent
+        });
+        if !answered {
+            pulse::after_silence(session).await;
         }
+        Ok(Facts {
+            world,
+            in_pod: session.is_pod(),
+            interfaces: facts::interfaces(),
+            route: facts::route(),
+            links: session.relay_links(),
+            measurement,
+        })
     }
 }
 
@@ -169,7 +289,7 @@ async fn links_differ(session: &Session, known: &[Link]) {
     }
 }
 
-fn show(session: &Session, assessment: &Assessment) {
+fn show(session: &Session, assessment: &Assessment, why: Trigger) {
     session.board.update(|status| {
         let former = status
             .reachability
@@ -177,12 +297,14 @@ fn show(session: &Session, assessment: &Assessment) {
             .filter(|report| report.grade == assessment.grade);
         let changed = former.map_or_else(now, |report| report.changed_time);
         if former.is_none() {
-            tracing::info!(grade = %assessment.grade, reason = assessment.reason, "reachability");
+            let (grade, reason) = (assessment.grade, &assessment.reason);
+            tracing::info!(%grade, reason, %why, "reachability");
         }
         let report = assessment.report(status.path, Vec::new(), changed, env!("CARGO_PKG_VERSION"));
         status.reachability = Some(report);
         status.ip_version = assessment.version;
         status.last_probe_time = Some(timestamp(now()));
+        status.last_probe_trigger = Some(why);
     });
 }
 

@@ -20,6 +20,8 @@ pub const METRICS_TYPE: &str = prometheus::TEXT_FORMAT;
 pub enum ProbeResult {
     /// A mapping was seen.
     Measured,
+    /// One question has confirmed what was measured before.
+    Confirmed,
     /// Nobody answered over UDP.
     Silent,
     /// It could not be made.
@@ -27,11 +29,12 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
-    const ALL: [Self; 3] = [Self::Measured, Self::Silent, Self::Failed];
+    const ALL: [Self; 4] = [Self::Measured, Self::Confirmed, Self::Silent, Self::Failed];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Measured => "measured",
+            Self::Confirmed => "confirmed",
             Self::Silent => "silent",
             Self::Failed => "failed",
         }
@@ -147,7 +150,8 @@ impl Metrics {
     }
 
     fn observe_reachability(&self, status: &Status) {
-        show(&self.last_probe, status.last_probe_time.map(seconds));
+        let known = status.last_probe_time.max(status.last_check_time);
+        show(&self.last_probe, known.map(seconds));
         show(
             &self.score,
             status
@@ -216,7 +220,7 @@ const HELP: [(&str, &str); 15] = [
     ("probe_total", "Measurements of reachability"),
     (
         "last_probe_timestamp_seconds",
-        "When reachability was last measured",
+        "When reachability was last measured or confirmed",
     ),
     (
         "service_connections",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use peerup_node::{ConnectionId, Node, Origin, Snapshot};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::{MemberRecord, Signed};
-use peerup_protocol::{PeerId, SigningKey};
+use peerup_protocol::{Multiaddr, PeerId, SigningKey};
 use peerup_reachability::{Link, Transport};
 use tokio::sync::watch;
 
 use crate::clock::{now, timestamp};
+use crate::measure::Signals;
 use crate::membership::{Membership, Standing, Stored};
 use crate::metrics::Metrics;
 use crate::reach::Turns;
@@ -35,13 +37,14 @@ pub(crate) struct Session {
     pub(crate) metrics: Metrics,
     pub(crate) shared: Arc<Shared>,
     pub(crate) turns: Turns,
+    pub(crate) signals: Signals,
     store: Arc<Store>,
     pod: bool,
     membership: Mutex<Membership>,
     roster: Mutex<Roster>,
     members: Mutex<Vec<MemberRecord>>,
     admitted: Mutex<BTreeMap<PeerId, Standing>>,
-    direct: Mutex<BTreeMap<ConnectionId, (PeerId, Link)>>,
+    connections: Mutex<BTreeMap<ConnectionId, (PeerId, Origin)>>,
     /// Own record, revocations or network document changed.
     lists: watch::Sender<()>,
     /// Connections, reservations or members changed.
@@ -58,12 +61,13 @@ impl Session {
             store: Arc::clone(&shared.store),
             shared,
             turns: Turns::default(),
+            signals: Signals::default(),
             pod,
             membership: Mutex::new(membership),
             roster: Mutex::default(),
             members: Mutex::default(),
             admitted: Mutex::default(),
-            direct: Mutex::default(),
+            connections: Mutex::default(),
             lists: watch::Sender::new(()),
             surroundings: watch::Sender::new(()),
         };
@@ -211,20 +215,55 @@ impl Session {
     /// How relays are connected: IP version and transport of each connection.
     pub(crate) fn relay_links(&self) -> Vec<Link> {
         let membership = self.membership();
-        let direct = lock(&self.direct);
-        direct
+        let connections = lock(&self.connections);
+        connections
             .values()
             .filter(|(peer, _)| membership.is_relay(peer))
-            .map(|(_, link)| *link)
+            .filter_map(|(_, origin)| link(origin))
             .collect()
     }
 
     /// A direct connection to `peer` over this IP version.
     pub(crate) fn direct_to(&self, peer: &PeerId, version: IpVersion) -> Option<ConnectionId> {
-        let direct = lock(&self.direct);
-        let mut all = direct.iter();
-        all.find(|(_, (to, link))| to == peer && link.version == version)
-            .map(|(connection, _)| *connection)
+        let connections = lock(&self.connections);
+        let mut all = connections.iter();
+        all.find(|(_, (to, origin))| {
+            to == peer && link(origin).is_some_and(|link| link.version == version)
+        })
+        .map(|(connection, _)| *connection)
+    }
+
+    /// Connections to relays, and the address that each leads to.
+    pub(crate) fn relay_connections(&self) -> Vec<(ConnectionId, Option<IpAddr>)> {
+        let membership = self.membership();
+        let connections = lock(&self.connections);
+        connections
+            .iter()
+            .filter(|(_, (peer, origin))| membership.is_relay(peer) && !origin.relayed)
+            .map(|(connection, (_, origin))| (*connection, origin.ip()))
+            .collect()
+    }
+
+    /// Waits until the connection is no more.
+    pub(crate) async fn until_closed(&self, connection: ConnectionId) {
+        let mut surroundings = self.watch_surroundings();
+        while lock(&self.connections).contains_key(&connection) {
+            if surroundings.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A peer tells at which address it sees this one; only relays are believed.
+    pub(crate) fn observed(&self, peer: PeerId, address: &Multiaddr) {
+        let relays = self.all_relays();
+        let seen = Origin {
+            address: address.clone(),
+            relayed: false,
+        };
+        if let Some(ip) = seen.ip() {
+            self.signals.observed(peer, ip, &relays);
+        }
     }
 
     /// Takes over a complete roster, unless another relay has told a later one.
@@ -270,12 +309,7 @@ impl Session {
 
     fn show(&self, snapshot: &Snapshot) {
         let members = self.members();
-        let relays: Vec<PeerId> = self
-            .membership()
-            .all_relays()
-            .into_iter()
-            .map(|relay| relay.peer)
-            .collect();
+        let relays = self.all_relays();
         let others: Vec<_> = snapshot
             .members
             .iter()
@@ -284,7 +318,10 @@ impl Session {
         let direct = others.iter().filter(|(_, direct)| *direct).count();
         let peers: Vec<_> = members
             .iter()
-            .map(|record| peer_status(record, self.badge(&record.peer), snapshot))
+            .map(|record| {
+                let through = self.through(&record.peer, &relays);
+                peer_status(record, self.badge(&record.peer), snapshot, through)
+            })
             .collect();
         self.board.update(|status| {
             for relay in &mut status.relays {
@@ -304,15 +341,29 @@ impl Session {
         });
     }
 
+    /// Identities of the network's relays, in their order.
+    fn all_relays(&self) -> Vec<PeerId> {
+        let relays = self.membership().all_relays().into_iter();
+        relays.map(|relay| relay.peer).collect()
+    }
+
+    /// The position of the relay that carries the newest circuit to `peer`.
+    fn through(&self, peer: &PeerId, relays: &[PeerId]) -> Option<usize> {
+        let connections = lock(&self.connections);
+        let mut circuits = connections.values().rev().filter_map(|(known, origin)| {
+            let relay = origin.relay().filter(|_| known == peer)?;
+            relays.iter().position(|known| *known == relay)
+        });
+        circuits.next()
+    }
+
     pub(crate) fn connected(&self, peer: PeerId, connection: ConnectionId, origin: &Origin) {
-        if let Some(link) = link(origin) {
-            lock(&self.direct).insert(connection, (peer, link));
-        }
+        lock(&self.connections).insert(connection, (peer, origin.clone()));
         self.surroundings_changed();
     }
 
     pub(crate) fn disconnected(&self, connection: ConnectionId) {
-        lock(&self.direct).remove(&connection);
+        lock(&self.connections).remove(&connection);
         self.surroundings_changed();
     }
 
@@ -418,11 +469,22 @@ fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) ->
     }
 }
 
-fn peer_status(record: &MemberRecord, badge: Badge, snapshot: &Snapshot) -> status::Peer {
+/// `through` is the relay that carries a circuit to it.
+fn peer_status(
+    record: &MemberRecord,
+    badge: Badge,
+    snapshot: &Snapshot,
+    through: Option<usize>,
+) -> status::Peer {
     let connected = snapshot
         .members
         .iter()
         .find(|(peer, _)| *peer == record.peer);
+    let path = match connected {
+        Some((_, true)) => Path::Direct,
+        Some((_, false)) => Path::Relayed,
+        None => Path::None,
+    };
     status::Peer {
         name: record.name.to_string(),
         peer_id: record.peer.to_string(),
@@ -432,10 +494,7 @@ fn peer_status(record: &MemberRecord, badge: Badge, snapshot: &Snapshot) -> stat
             Badge::Unverified => Verification::of(record.method),
         },
         badge,
-        path: match connected {
-            Some((_, true)) => Path::Direct,
-            Some((_, false)) => Path::Relayed,
-            None => Path::None,
-        },
+        path,
+        relay: through.filter(|_| path == Path::Relayed),
     }
 }

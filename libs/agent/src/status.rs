@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub mod text;
+mod trigger;
+
+pub use trigger::Trigger;
 
 /// How far a peer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +143,12 @@ pub struct Status {
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Timestamp>,
+    /// What it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_trigger: Option<Trigger>,
+    /// When one question has last confirmed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check_time: Option<Timestamp>,
     /// When a report was last accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_report_time: Option<Timestamp>,
@@ -204,6 +213,9 @@ pub struct Peer {
     pub badge: Badge,
     /// How it is connected to this peer at present.
     pub path: Path,
+    /// The position in the network document of the relay between, if it is connected through one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<usize>,
 }
 
 /// Services of this peer and local ports to those of others.
@@ -249,6 +261,8 @@ impl Status {
             reachability: None,
             ip_version: None,
             last_probe_time: None,
+            last_probe_trigger: None,
+            last_check_time: None,
             last_report_time: None,
             problem: None,
         }
@@ -264,7 +278,7 @@ impl Status {
             (relay.connected, relay.reserved) = (false, false);
         }
         for peer in &mut self.peers {
-            peer.path = Path::None;
+            (peer.path, peer.relay) = (Path::None, None);
         }
     }
 

@@ -22,6 +22,7 @@ use super::wire::{
     Pong, ReadOut,
 };
 use super::{MAX_ANSWER, path};
+use crate::netcheck::Netcheck;
 use crate::services::ServiceList;
 use crate::state::{StateError, is_running};
 use crate::status::Status;
@@ -96,6 +97,14 @@ impl Client {
     /// When it can't be asked.
     pub async fn stop(&self) -> Result<(), ClientError> {
         self.call(Method::POST, path::STOP, &()).await
+    }
+
+    /// Has the peer measure anew how it can be reached, in full.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when it has no membership, or can't measure.
+    pub async fn measure(&self) -> Result<Netcheck, ClientError> {
+        self.call(Method::POST, path::MEASURE, &()).await
     }
 
     /// Measures the time to another peer and back, once.

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use peerup_protocol::api::Problem;
 
-use crate::handle::PeerError;
+use crate::handle::{MeasureError, PeerError};
 use crate::services::ServicesError;
 use crate::state::StateError;
 
@@ -22,6 +22,8 @@ pub mod title {
     pub const NO_SUCH_MEMBER: &str = "NoSuchMember";
     /// The other peer is not reached, or does not answer.
     pub const NO_ANSWER: &str = "NoAnswer";
+    /// How this peer can be reached can't be measured.
+    pub const NOT_MEASURED: &str = "NotMeasured";
     /// Something of the kind is under way.
     pub const BUSY: &str = "Busy";
     /// The comparison is over, or never was.
@@ -47,6 +49,8 @@ pub(super) enum Refusal {
     Peer(#[from] PeerError),
     #[error("{0}")]
     NotCompared(String),
+    #[error("{0}")]
+    NotMeasured(String),
     #[error("{0}")]
     Busy(String),
     #[error("{0} comparisons are under way; finish one first")]
@@ -78,6 +82,7 @@ impl Refusal {
             Self::Peer(PeerError::Reach { .. } | PeerError::Path { .. }) | Self::NotCompared(_) => {
                 (StatusCode::GATEWAY_TIMEOUT, title::NO_ANSWER)
             }
+            Self::NotMeasured(_) => (StatusCode::GATEWAY_TIMEOUT, title::NOT_MEASURED),
             Self::Busy(_) | Self::TooManyComparisons(_) => (StatusCode::CONFLICT, title::BUSY),
             Self::NoSuchComparison => (StatusCode::NOT_FOUND, title::NO_SUCH_COMPARISON),
             Self::Services(_) => (StatusCode::CONFLICT, title::NOT_POSSIBLE),
@@ -85,6 +90,17 @@ impl Refusal {
                 (StatusCode::NOT_FOUND, title::NO_SUCH_SERVICE)
             }
             Self::NotKept(_) => (StatusCode::INSUFFICIENT_STORAGE, title::NOT_KEPT),
+        }
+    }
+}
+
+impl From<MeasureError> for Refusal {
+    fn from(error: MeasureError) -> Self {
+        match error {
+            MeasureError::Peer(error) => Self::Peer(error),
+            MeasureError::Failed(_) | MeasureError::TimedOut => {
+                Self::NotMeasured(error.to_string())
+            }
         }
     }
 }

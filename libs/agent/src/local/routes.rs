@@ -20,6 +20,7 @@ use super::wire::{
 };
 use super::{MAX_REQUEST, path};
 use crate::handle::{self, Handle};
+use crate::netcheck::Netcheck;
 use crate::services::ServiceList;
 use crate::status::{Board, Status};
 
@@ -49,6 +50,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route(path::STATUS, get(status))
         .route(path::STOP, post(stop))
+        .route(path::MEASURE, post(measure))
         .route(path::PING, post(ping))
         .route(path::TRACE, post(trace))
         .route(path::COMPARISONS, post(compare))
@@ -72,6 +74,10 @@ async fn status(State(desk): Shared) -> Json<Status> {
 async fn stop(State(desk): Shared) -> StatusCode {
     desk.peer.stop.cancel();
     StatusCode::NO_CONTENT
+}
+
+async fn measure(State(desk): Shared) -> Result<Json<Netcheck>, Refusal> {
+    Ok(Json(desk.peer.handle.measure().await?))
 }
 
 async fn ping(

@@ -347,6 +347,7 @@ async fn without_a_membership_other_peers_cannot_be_asked() {
     let (client, home) = (Client::new(&dir.0), PeerName::parse("home").unwrap());
     assert_eq!(refused(client.ping(&home).await), title::NOT_JOINED);
     assert_eq!(refused(client.trace(&home).await), title::NOT_JOINED);
+    assert_eq!(refused(client.measure().await), title::NOT_JOINED);
     assert_eq!(refused(client.compare(&home).await), title::NOT_JOINED);
     assert_eq!(refused(client.digits(&home).await), title::NOT_JOINED);
     assert_eq!(

@@ -1,9 +1,11 @@
 //! What this machine says about its own addresses.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// Any address beyond the own networks (TEST-NET-1): nothing is sent there.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// Any port (discard): nothing is sent there either.
+const PORT: u16 = 9;
 
 /// Addresses of all interfaces but loopback.
 pub(super) fn interfaces() -> Vec<IpAddr> {
@@ -23,8 +25,17 @@ pub(super) fn interfaces() -> Vec<IpAddr> {
 
 /// The address from which the default route starts: what a socket that is connected elsewhere is bound to.
 pub(super) fn route() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(ELSEWHERE).ok()?;
+    source(ELSEWHERE)
+}
+
+/// The address from which packets to `remote` would leave; nothing without a route.
+pub(super) fn source(remote: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match remote {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((remote, PORT)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
@@ -36,5 +47,7 @@ mod tests {
     fn loopback_is_no_interface() {
         assert!(interfaces().iter().all(|ip| !ip.is_loopback()));
         assert!(route().is_none_or(|ip| !ip.is_unspecified()));
+        let home = IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(source(home), Some(home));
     }
 }

@@ -1,11 +1,12 @@
 //! The status in words, for a terminal.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use peerup_protocol::grade::Path;
+use peerup_protocol::report::Report;
 
 use super::{Membership, Peer, Phase, Relay, Status};
+use crate::clock::timestamp;
+use crate::lines::Lines;
 
 /// Lines for a person. `running` tells whether the process that wrote the status still runs.
 #[must_use]
@@ -19,14 +20,7 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
         membership(&mut lines, own, now);
     }
     if let Some(report) = &status.reachability {
-        let (grade, reason) = (report.grade, &report.grade_reason);
-        lines.add(
-            "grade",
-            format_args!(
-                "{grade}: {reason} ({}, {})",
-                report.scope, report.confidence
-            ),
-        );
+        reachability(&mut lines, status, report, now);
     }
     lines.add("path", word(status.path));
     for known in &status.relays {
@@ -47,7 +41,7 @@ pub fn render(status: &Status, running: bool, now: Timestamp) -> String {
     if let Some(problem) = &status.problem {
         lines.add("problem", problem);
     }
-    lines.0
+    lines.text()
 }
 
 fn state(status: &Status, running: bool, now: Timestamp) -> String {
@@ -57,6 +51,29 @@ fn state(status: &Status, running: bool, now: Timestamp) -> String {
     } else {
         format!("not running (process {id} is gone, it wrote this {age} ago)")
     }
+}
+
+fn reachability(lines: &mut Lines, status: &Status, report: &Report, now: Timestamp) {
+    let (grade, reason) = (report.grade, &report.grade_reason);
+    let (scope, confidence) = (report.scope, report.confidence);
+    lines.add(
+        "grade",
+        format_args!("{grade}: {reason} ({scope}, {confidence})"),
+    );
+    let since = span(timestamp(report.changed_time), now);
+    let codes: Vec<_> = report.evidence.iter().map(|code| code.as_str()).collect();
+    lines.add("evidence", codes.join(", "));
+    let Some(time) = status.last_probe_time else {
+        return;
+    };
+    let mut measured = format!("{} ago", span(time, now));
+    if let Some(trigger) = status.last_probe_trigger {
+        measured = format!("{measured}, {trigger}");
+    }
+    if let Some(confirmed) = status.last_check_time.filter(|confirmed| *confirmed > time) {
+        measured = format!("{measured}; confirmed {} ago", span(confirmed, now));
+    }
+    lines.add("measured", format_args!("{measured}; {grade} for {since}"));
 }
 
 fn relay(relay: &Relay) -> String {
@@ -94,9 +111,18 @@ pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
             peer.name,
             peer.badge,
             peer.peer_id,
-            word(peer.path)
+            way(peer)
         )
     })
+}
+
+/// The way to another peer.
+fn way(peer: &Peer) -> String {
+    let word = word(peer.path);
+    match peer.relay {
+        Some(ordinal) => format!("{word} through relay {ordinal}"),
+        None => word.to_owned(),
+    }
 }
 
 fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
@@ -142,20 +168,14 @@ fn span(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn add(&mut self, label: &str, value: impl std::fmt::Display) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{label:8} {value}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use peerup_protocol::grade::{
+        Confidence, Evidence, Filtering, Grade, Mapping, NatType, Scope,
+    };
+
     use super::*;
-    use crate::status::{Badge, Verification};
+    use crate::status::{Badge, Trigger, Verification};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -189,8 +209,27 @@ mod tests {
             verification: Verification::Attested,
             badge: Badge::Unverified,
             path: Path::Relayed,
+            relay: Some(1),
         });
         status
+    }
+
+    fn report() -> Report {
+        Report {
+            grade: Grade::C,
+            grade_reason: "because.".to_owned(),
+            scope: Scope::Internet,
+            nat_type: NatType::EndpointIndependent,
+            mapping: Mapping::EndpointIndependent,
+            filtering: Filtering::Unknown,
+            confidence: Confidence::Measured,
+            evidence: vec![Evidence::FilteringUntestable, Evidence::MappingSame],
+            public_addresses: Vec::new(),
+            path: Path::Relayed,
+            relays: Vec::new(),
+            changed_time: 600,
+            version: "0".to_owned(),
+        }
     }
 
     #[test]
@@ -204,8 +243,37 @@ mod tests {
              record   ends in 23 h, 1970-01-02T00:00:00Z\n\
              path     relayed\n\
              relay    0 12D3relay connected, no reservation\n\
-             member   web-0 [UNVERIFIED] 12D3web relayed attested as local/shop/web/web-0\n"
+             member   web-0 [UNVERIFIED] 12D3web relayed through relay 1 attested as local/shop/web/web-0\n"
         );
+    }
+
+    #[test]
+    fn a_grade_says_why_and_what_it_rests_on() {
+        let mut status = status();
+        status.reachability = Some(report());
+        status.last_probe_time = Some(at(3500));
+        status.last_probe_trigger = Some(Trigger::NetworkChange);
+        let told = |status: &Status| -> Vec<String> {
+            let text = render(status, true, at(3600));
+            let lines = text.lines().skip(5).take(3);
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(
+            told(&status),
+            [
+                "grade    C: because. (Internet, Measured)",
+                "evidence filtering-untestable, mapping-same",
+                "measured 100 s ago, because the network of this machine changed; C for 50 min",
+            ]
+        );
+        status.last_check_time = Some(at(3590));
+        let measured = "measured 100 s ago, because the network of this machine changed; \
+                        confirmed 10 s ago; C for 50 min";
+        assert_eq!(told(&status)[2], measured);
+        // A later full measurement needs no confirmation.
+        status.last_probe_time = Some(at(3595));
+        status.last_probe_trigger = None;
+        assert_eq!(told(&status)[2], "measured 5 s ago; C for 50 min");
     }
 
     #[test]

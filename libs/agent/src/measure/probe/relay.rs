@@ -1,6 +1,8 @@
 //! Asks relays for probes. A relay sends to the address that the asker's own connection comes from, so it is asked
 //! over a direct connection of the IP version that is measured; one is made for that where there is none.
 
+use std::time::Duration;
+
 use multiaddr::Protocol as Part;
 use peerup_node::io::{FrameError, read_frame, write_frame};
 use peerup_node::{ConnectionId, DialError, Multiaddr, OpenError, PeerId, Protocol};
@@ -8,9 +10,13 @@ use peerup_protocol::frame::{MAX_FRAME, ProbeAnswer, ProbeAsk};
 use peerup_protocol::grade::IpVersion;
 use peerup_protocol::wire::DecodeError;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::address;
 use crate::session::Session;
+
+/// Longest wait until a connection is closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why a relay was not asked, or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +100,15 @@ impl<'a> Relays<'a> {
         Ok(connection)
     }
 
-    /// Closes what was made for the measurement.
+    /// Closes what was made for the measurement, and waits until it is closed: it must not look like a change of the
+    /// connections to relays.
     pub(super) async fn close(&self) {
         for (_, _, connection) in self.made.lock().await.drain(..) {
             self.session.node.close_connection(connection).await;
+            let closed = timeout(CLOSING, self.session.until_closed(connection)).await;
+            if closed.is_err() {
+                tracing::debug!("a connection for probes is still closing");
+            }
         }
     }
 }
