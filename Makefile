@@ -3,19 +3,22 @@
 # package registries only; the scripts in hack/ install and build the rest into
 # ${PEERUP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/peerup}.
 
-.PHONY: demo test test-unit test-api test-e2e fuzz images fmt lint clean
+.PHONY: demo test test-unit test-api test-lab test-e2e fuzz images fmt lint clean
 
 demo: ## a cluster to play with: three pods joined and graded, a laptop joined by code
 	@hack/demo
 
 test: ## all tiers, with a closing line
-	@hack/test unit api e2e
+	@hack/test unit api lab e2e
 
 test-unit: ## what needs nothing but this repository
 	@hack/test unit
 
 test-api: ## controllers against a real API server
 	@hack/test api
+
+test-lab: ## relays and peers behind NATs of every class
+	@hack/test lab
 
 test-e2e: ## the whole story on a kind cluster of its own
 	@hack/test e2e

@@ -65,6 +65,14 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends "$@"
 }
 
+# unpack_packages PACKAGE... - the files of Debian packages into the current directory,
+# without installing them.
+unpack_packages() {
+  local archive
+  apt-get -q download "$@" || { apt-get -q update && apt-get -q download "$@"; }
+  for archive in ./*.deb; do dpkg-deb -x "$archive" .; done
+}
+
 # need_programs NAME... - put kubectl, kind, helm and so on into PATH: those that
 # are there already when they have the pinned minor version, else ours.
 need_programs() {

@@ -63,7 +63,12 @@ impl Home {
 
     /// Starts the only replica, or the first, and waits until it is ready.
     pub async fn start(&self) -> Result<Operator> {
-        let mut operator = self.replica("operator-0")?;
+        self.start_at(own_address()).await
+    }
+
+    /// As [`Home::start`], at an address that others can reach.
+    pub async fn start_at(&self, address: Ipv4Addr) -> Result<Operator> {
+        let mut operator = self.replica_at("operator-0", address)?;
         self.register(operator.address).await?;
         self.ready(&mut operator).await?;
         Ok(operator)
@@ -72,7 +77,10 @@ impl Home {
     /// Starts one of several replicas, each at an address of its own, since the leader is found by address and
     /// the API's port.
     pub fn replica(&self, name: &str) -> Result<Operator> {
-        let address = own_address();
+        self.replica_at(name, own_address())
+    }
+
+    fn replica_at(&self, name: &str, address: Ipv4Addr) -> Result<Operator> {
         let (url, http) = (
             format!("https://{address}:{API}"),
             format!("{address}:{HTTP}"),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
+use crate::lab::namespace::Namespace;
 use crate::light::repository;
 use crate::wait;
 
@@ -29,13 +30,21 @@ impl Program {
     /// Starts a program of ours, e.g. `peerup-relay`, with its output in a log file
     /// and nothing of this process's environment but PATH.
     pub fn start(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Program> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let log = std::env::temp_dir().join(format!(
-            "{name}-{}-{}.log",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        ));
-        Self::spawn(name, log, |command| {
+        let command = Command::new(path(name)?);
+        Self::spawn(name, command, log_file(name), |command| {
+            command.args(arguments).envs(environment.iter().copied())
+        })
+    }
+
+    /// As [`Program::start`], on a machine of the lab.
+    pub fn start_on(
+        machine: &Namespace,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Program> {
+        let command = machine.command(path(name)?);
+        Self::spawn(name, command, log_file(machine.name()), |command| {
             command.args(arguments).envs(environment.iter().copied())
         })
     }
@@ -44,18 +53,19 @@ impl Program {
     /// its output in a log file of one's own choice.
     pub fn detached(name: &str, arguments: &[&str], log: PathBuf) -> Result<Program> {
         // a group of its own: Ctrl-C in a terminal is not meant for it
-        Self::spawn(name, log, |command| {
+        let command = Command::new(path(name)?);
+        Self::spawn(name, command, log, |command| {
             command.args(arguments).process_group(0)
         })
     }
 
     fn spawn(
         name: &str,
+        mut command: Command,
         log: PathBuf,
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<Program> {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let mut command = Command::new(path(name)?);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -140,6 +150,16 @@ impl Drop for Program {
         }
         let _ = fs::remove_file(&self.log);
     }
+}
+
+/// A log file that no other program has.
+fn log_file(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    std::env::temp_dir().join(format!(
+        "{name}-{}-{}.log",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ))
 }
 
 /// The path of a program of ours, which is up to date: the first call lets cargo

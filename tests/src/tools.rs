@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::lab::namespace::Namespace;
 use crate::light::{hack, repository};
 
 /// The path of helm.
@@ -16,6 +17,14 @@ pub fn helm() -> Result<PathBuf> {
 pub fn promtool() -> Result<PathBuf> {
     let directory = script("hack/prometheus")?;
     Ok(directory.join("promtool"))
+}
+
+/// A command of turnutils_stunclient, a STUN client of others, on a machine of the lab.
+pub fn stunclient(machine: &Namespace) -> Result<Command> {
+    let directory = script("hack/coturn")?;
+    let mut command = machine.command(directory.join("turnutils_stunclient"));
+    command.env("LD_LIBRARY_PATH", directory.join("lib"));
+    Ok(command)
 }
 
 /// The directory of prometheus-operator's custom resources.

@@ -31,32 +31,37 @@ pub(crate) fn dialable(addresses: &[Multiaddr], pod: bool) -> Vec<Multiaddr> {
     inside
 }
 
-/// A relay's STUN service: at its first host inside, or at its first host outside.
-pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Option<StunHost> {
-    let services = addresses
-        .iter()
-        .filter(|address| is_inside(address) == inside);
-    let mut found: Option<StunHost> = None;
-    for address in services {
-        let (Some(host), Some(port)) = (host(address), stun_port(address)) else {
+/// A relay's STUN service, inside or outside: at its first host of each kind, since an address of one IP version
+/// says nothing about the other.
+pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Vec<StunHost> {
+    let mut found: Vec<(Kind, StunHost)> = Vec::new();
+    for address in addresses {
+        let (Some((kind, host)), Some(port)) = (host(address), stun_port(address)) else {
             continue;
         };
-        match &mut found {
+        if is_inside(address) != inside {
+            continue;
+        }
+        match found.iter_mut().find(|(known, _)| *known == kind) {
             None => {
-                found = Some(StunHost {
-                    host,
-                    primary: port,
-                    alternate: None,
-                })
+                let alternate = None;
+                let primary = port;
+                found.push((
+                    kind,
+                    StunHost {
+                        host,
+                        primary,
+                        alternate,
+                    },
+                ));
             }
-            Some(known) if known.host == host => {
+            Some((_, known)) if known.host == host && known.alternate.is_none() => {
                 known.alternate = Some(port);
-                break;
             }
             Some(_) => (),
         }
     }
-    found
+    found.into_iter().map(|(_, host)| host).collect()
 }
 
 fn stun_port(address: &Multiaddr) -> Option<u16> {
@@ -67,15 +72,23 @@ fn stun_port(address: &Multiaddr) -> Option<u16> {
     }
 }
 
-fn host(address: &Multiaddr) -> Option<String> {
+/// How a host is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ip4,
+    Ip6,
+    Dns,
+}
+
+fn host(address: &Multiaddr) -> Option<(Kind, String)> {
     let first = address.iter().next()?;
     if let Protocol::Ip4(ip) = first {
-        return Some(ip.to_string());
+        return Some((Kind::Ip4, ip.to_string()));
     }
     if let Protocol::Ip6(ip) = first {
-        return Some(ip.to_string());
+        return Some((Kind::Ip6, ip.to_string()));
     }
-    dns(address)
+    Some((Kind::Dns, dns(address)?))
 }
 
 fn dns(address: &Multiaddr) -> Option<String> {
@@ -95,8 +108,12 @@ fn is_inside(address: &Multiaddr) -> bool {
 mod tests {
     use super::*;
 
+    fn parsed(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     fn addresses() -> Vec<Multiaddr> {
-        let texts = [
+        parsed(&[
             "/ip4/1.2.3.4/tcp/30001",
             "/ip4/1.2.3.4/udp/30001/quic-v1",
             "/ip4/1.2.3.4/udp/30078",
@@ -104,9 +121,15 @@ mod tests {
             "/dns4/crew-relay-0.crew-relays.shop.svc.cluster.local/tcp/4001",
             "/dns4/crew-relay-0.crew-relays.shop.svc.cluster.local/udp/3478",
             "/dns4/crew-relay-0.crew-relays.shop.svc.cluster.local/udp/3479",
-            "/dns4/relay.example.org/udp/3478",
-        ];
-        texts.iter().map(|text| text.parse().unwrap()).collect()
+        ])
+    }
+
+    fn stun_host(host: &str, primary: u16, alternate: Option<u16>) -> StunHost {
+        StunHost {
+            host: host.to_owned(),
+            primary,
+            alternate,
+        }
     }
 
     fn texts(addresses: Vec<Multiaddr>) -> Vec<String> {
@@ -135,21 +158,35 @@ mod tests {
 
     #[test]
     fn stun_ports_are_paired_at_the_first_host() {
-        let outside = stun(&addresses(), false).unwrap();
         assert_eq!(
-            outside,
-            StunHost {
-                host: "1.2.3.4".to_owned(),
-                primary: 30078,
-                alternate: Some(30079)
-            }
+            stun(&addresses(), false),
+            [stun_host("1.2.3.4", 30078, Some(30079))]
         );
-        let inside = stun(&addresses(), true).unwrap();
+        let inside = "crew-relay-0.crew-relays.shop.svc.cluster.local";
         assert_eq!(
-            inside.host,
-            "crew-relay-0.crew-relays.shop.svc.cluster.local"
+            stun(&addresses(), true),
+            [stun_host(inside, 3478, Some(3479))]
         );
-        assert_eq!((inside.primary, inside.alternate), (3478, Some(3479)));
-        assert_eq!(stun(&addresses()[..2], false), None);
+        assert_eq!(stun(&addresses()[..2], false), []);
+    }
+
+    #[test]
+    fn each_kind_of_host_has_its_stun_service() {
+        let addresses = parsed(&[
+            "/ip4/1.2.3.4/udp/1",
+            "/ip6/2a00::1/udp/2",
+            "/ip4/5.6.7.8/udp/3",
+            "/ip6/2a00::1/udp/4",
+            "/ip6/2a00::1/udp/5",
+            "/dns4/relay.example.org/udp/6",
+        ]);
+        assert_eq!(
+            stun(&addresses, false),
+            [
+                stun_host("1.2.3.4", 1, None),
+                stun_host("2a00::1", 2, Some(4)),
+                stun_host("relay.example.org", 6, None),
+            ]
+        );
     }
 }

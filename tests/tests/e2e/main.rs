@@ -28,9 +28,10 @@ mod world;
 
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
+use peerup_tests::tally::{Tally, seconds, wanted};
 
 use world::World;
 
@@ -93,73 +94,45 @@ const STEPS: [Step; 36] = steps! {
     usual leaving::nothing_but_kinds_is_left;
 };
 
-/// What became of the steps.
-#[derive(Default)]
-struct Count {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-    filtered: usize,
-}
-
 fn main() -> ExitCode {
-    let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let word = wanted();
     let started = Instant::now();
-    let count = match tokio::runtime::Runtime::new()
+    let tally = match tokio::runtime::Runtime::new()
         .map(|runtime| runtime.block_on(all(word.as_deref())))
     {
-        Ok(Ok(count)) => count,
+        Ok(Ok(tally)) => tally,
         Ok(Err(error)) => {
             println!("the e2e tier can't begin: {error:#}");
-            Count {
-                failed: 1,
-                ..Count::default()
-            }
+            Tally::of_a_bad_start()
         }
         Err(error) => {
             println!("no runtime: {error}");
-            Count {
-                failed: 1,
-                ..Count::default()
-            }
+            Tally::of_a_bad_start()
         }
     };
-    let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
-    println!(
-        "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out; finished in {}",
-        count.passed,
-        count.failed,
-        count.skipped,
-        count.filtered,
-        seconds(started.elapsed())
-    );
-    if count.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    tally.close(started.elapsed())
 }
 
-async fn all(word: Option<&str>) -> Result<Count> {
+async fn all(word: Option<&str>) -> Result<Tally> {
     let mut world = World::new().await?;
-    let mut count = Count::default();
+    let mut tally = Tally::default();
     let mut broken: Option<&str> = None;
     println!("\nrunning {} steps", STEPS.len());
     for step in &STEPS {
         if word.is_some_and(|word| !step.name.contains(word)) {
-            count.filtered += 1;
+            tally.filtered += 1;
         } else if let Some(broken) = broken {
             println!("test {} ... ignored, since {broken} failed", step.name);
-            count.skipped += 1;
+            tally.skipped += 1;
         } else if one(step, &mut world).await {
-            count.passed += 1;
+            tally.passed += 1;
         } else {
-            count.failed += 1;
+            tally.failed += 1;
             broken = step.vital.then_some(step.name);
         }
     }
-    world.end(count.failed == 0);
-    Ok(count)
+    world.end(tally.failed == 0);
+    Ok(tally)
 }
 
 /// Runs a step; on failure saves what the cluster has to say about it.
@@ -179,8 +152,4 @@ async fn one(step: &Step, world: &mut World) -> bool {
         }
     }
     true
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1}s", time.as_secs_f64())
 }

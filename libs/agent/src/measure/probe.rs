@@ -89,16 +89,17 @@ async fn mapping(
     }
 }
 
-/// One host a relay: a pod in scope Internal asks inside, where nothing is translated on the way; all others ask
+/// The hosts of each relay: a pod in scope Internal asks inside, where nothing is translated on the way; all others ask
 /// outside.
 fn hosts(session: &Session, world: &World) -> Vec<(PeerId, StunHost)> {
     let inside = session.is_pod() && world.scope == Scope::Internal;
     let mut hosts = Vec::new();
     for relay in session.membership().all_relays() {
-        let host = address::stun(&relay.addresses, inside);
-        hosts.extend(host.map(|host| (relay.peer, host)));
+        let of_relay = address::stun(&relay.addresses, inside);
+        hosts.extend(of_relay.into_iter().map(|host| (relay.peer, host)));
     }
-    hosts.truncate(MAX_SERVERS);
+    // Each may have one of each IP version, and a name.
+    hosts.truncate(3 * MAX_SERVERS);
     hosts
 }
 

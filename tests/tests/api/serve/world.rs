@@ -3,25 +3,24 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
-use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
-use peerup_crds::{PairingCode, Peer, PeerNetwork, names};
+use k8s_openapi::api::authentication::v1::BoundObjectReference;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use peerup_crds::{Peer, PeerNetwork, names};
 use peerup_protocol::api::{
     AttestAnswer, AttestRequest, Problem, RELAY_SIGNATURE_HEADER, RelaySignature, path,
 };
 use peerup_protocol::code::Code;
 use peerup_protocol::{SigningKey, id, message};
 use peerup_tests::light::Light;
+use peerup_tests::network::Network;
+pub(super) use peerup_tests::network::SOON;
 use peerup_tests::operator::{Home, Operator, opted_in};
 use peerup_tests::wait::eventually;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-/// How long anything may take that an operator does by itself.
-pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// A network `main` in a namespace of its own.
 pub(super) struct World {
@@ -100,40 +99,14 @@ impl World {
         spec["relay"] = json!({ "managed": { "advertiseAddresses": [
             { "ordinal": 0, "addresses": ["/ip4/192.0.2.1/tcp/4001"] },
         ] } });
-        let network = serde_json::from_value(json!({
-            "apiVersion": "peerup.dev/v1alpha1", "kind": "PeerNetwork",
-            "metadata": { "name": name }, "spec": spec,
-        }))?;
-        self.api::<PeerNetwork>()
-            .create(&PostParams::default(), &network)
-            .await?;
-        self.start_relay(name).await?;
-        eventually("the network to be set up", SOON, async || {
-            let network = self.api::<PeerNetwork>().get(name).await?;
-            let status = network.status.as_ref().context("no status")?;
-            ensure!(
-                status.network_id.is_some()
-                    && status.dht_namespace.is_some()
-                    && !status.relays.is_empty(),
-                "{status:?}"
-            );
-            Ok(network)
-        })
-        .await
+        let network = self.named(name);
+        network.create(spec).await?;
+        network.relay_runs(0, [10, 0, 0, 9].into()).await?;
+        network.set_up().await
     }
 
-    async fn start_relay(&self, network: &str) -> Result<()> {
-        let (pods, name) = (self.api::<Pod>(), names::relay_replica(network, 0));
-        let running = Patch::Merge(json!({ "status": {
-            "phase": "Running", "podIP": "10.0.0.9", "podIPs": [{ "ip": "10.0.0.9" }],
-            "conditions": [{ "type": "Ready", "status": "True" }],
-        } }));
-        eventually("the relay's pod", SOON, async || {
-            pods.patch_status(&name, &PatchParams::default(), &running)
-                .await?;
-            Ok(())
-        })
-        .await
+    fn named(&self, network: &str) -> Network {
+        Network::new(&self.client, &self.namespace, network)
     }
 
     /// Creates a pod through the webhook.
@@ -158,18 +131,7 @@ impl World {
 
     /// A token for these audiences, bound to a pod, as the kubelet gets it.
     pub(super) async fn token(&self, pod: &Pod, audience: &str) -> Result<String> {
-        let bound = BoundObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            name: Some(pod.name_any()),
-            uid: pod.uid(),
-        };
-        let account = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.service_account_name.clone());
-        self.token_of(&account.unwrap_or_default(), Some(bound), audience)
-            .await
+        self.named("main").pod_token(pod, audience).await
     }
 
     pub(super) async fn token_of(
@@ -178,19 +140,7 @@ impl World {
         bound: Option<BoundObjectReference>,
         audience: &str,
     ) -> Result<String> {
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: vec![audience.to_owned()],
-                bound_object_ref: bound,
-                expiration_seconds: Some(3600),
-            },
-            ..TokenRequest::default()
-        };
-        let answer = self
-            .api::<ServiceAccount>()
-            .create_token_request(account, &PostParams::default(), &request)
-            .await?;
-        Ok(answer.status.context("no token")?.token)
+        self.named("main").token(account, bound, audience).await
     }
 
     pub(super) fn audience(&self) -> String {
@@ -241,16 +191,11 @@ impl World {
             Ok(self.api::<Pod>().get("main-relay-0").await?)
         })
         .await?;
-        let token = self
-            .token(&pod, &names::relay_audience(&self.namespace, "main"))
-            .await?;
-        let keys = self.api::<Secret>().get(&names::relay_keys("main")).await?;
-        let seed = keys
-            .data
-            .and_then(|data| data.get("main-relay-0").cloned())
-            .context("the relay's key")?;
-        let seed: [u8; 32] = seed
-            .0
+        let network = self.named("main");
+        let token = network.relay_token(&pod).await?;
+        let seed: [u8; 32] = network
+            .relay_seed(0)
+            .await?
             .try_into()
             .map_err(|_| anyhow::anyhow!("no 32 bytes"))?;
         Ok(Relay {
@@ -262,37 +207,8 @@ impl World {
 
     /// Creates a PairingCode and waits for the texts of its codes.
     pub(super) async fn codes(&self, name: &str, spec: Value) -> Result<Vec<Code>> {
-        let mut spec = spec;
-        spec["networkRef"] = json!({ "name": "main" });
-        let count = spec["count"].as_u64().unwrap_or(1);
-        let code = serde_json::from_value(json!({
-            "apiVersion": "peerup.dev/v1alpha1", "kind": "PairingCode", "metadata": { "name": name }, "spec": spec,
-        }))?;
-        self.api::<PairingCode>()
-            .create(&PostParams::default(), &code)
-            .await?;
-        let secret = eventually("the codes", SOON, async || {
-            let secret = self.api::<Secret>().get(name).await?;
-            ensure!(
-                secret
-                    .data
-                    .as_ref()
-                    .map_or(0, std::collections::BTreeMap::len) as u64
-                    == count,
-                "not all codes"
-            );
-            Ok(secret)
-        })
-        .await?;
-        let texts = secret.data.unwrap_or_default();
-        (0..count)
-            .map(|slot| {
-                let text = texts
-                    .get(&format!("code-{slot}"))
-                    .context("a slot's code")?;
-                Ok(Code::parse(std::str::from_utf8(&text.0)?)?)
-            })
-            .collect()
+        let texts = self.named("main").codes(name, spec).await?;
+        texts.iter().map(|text| Ok(Code::parse(text)?)).collect()
     }
 
     /// Names of the Peers of the network.
