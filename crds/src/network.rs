@@ -144,6 +144,11 @@ pub struct Reachability {
     #[serde(default = "seconds::<60>")]
     #[schemars(range(min = 5, max = 3600))]
     pub stabilization_seconds: u32,
+    /// STUN servers of others, `host:port`, that pods ask in scope Internet beside relays with globally routable
+    /// addresses. Two with different addresses tell whether the NAT keeps one mapping; what comes in they can't test.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::stun_servers")]
+    pub stun_servers: Vec<String>,
     /// The worst grade that is no reason to alert.
     #[serde(default = "grade_d")]
     #[schemars(schema_with = "schema::minimum_grade")]
@@ -159,6 +164,7 @@ impl Default for Reachability {
             report_period_seconds: 30,
             offline_after_seconds: 90,
             stabilization_seconds: 60,
+            stun_servers: Vec::new(),
             minimum_grade: Grade::D,
         }
     }

@@ -194,6 +194,23 @@ pub(crate) fn cidrs(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// STUN servers: a DNS name, an IPv4 address or an IPv6 address in brackets, and a port.
+pub(crate) fn stun_servers(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 4,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string",
+            "maxLength": 259,
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^([a-zA-Z0-9]([-.a-zA-Z0-9]*[a-zA-Z0-9])?|\\\\[[0-9a-fA-F:.]+\\\\]):[1-9][0-9]{0,4}$')",
+                "message": "must be a host and a port such as stun.example.com:3478 or [2001:db8::1]:3478"
+            }]
+        }
+    })
+}
+
 /// A list of short texts.
 pub(crate) fn texts(max_items: u32, max_length: u32) -> Schema {
     json_schema!({

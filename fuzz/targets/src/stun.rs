@@ -84,6 +84,7 @@ fn measured(transaction: stun::TransactionId, from: &str, data: &[u8]) -> Vec<So
         relay: None,
         primary: SERVER.parse().unwrap(),
         alternate: None,
+        own: false,
     };
     let ports = LocalPorts {
         v4: Some(5000),
@@ -100,7 +101,7 @@ fn finish(mut prober: Prober) -> Measurement {
     let mut now = Duration::ZERO;
     loop {
         match prober.poll_output(now) {
-            Output::Send { .. } => {}
+            Output::Send { .. } | Output::Hairpin { .. } => {}
             Output::Wait(until) => now = until,
             Output::Done(measurement) => return measurement,
         }

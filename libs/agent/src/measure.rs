@@ -65,6 +65,7 @@ pub(crate) fn default_settings(source: &Source) -> Settings {
         report_period_seconds: 30,
         offline_after_seconds: 90,
         stabilization_seconds: 60,
+        stun_servers: Vec::new(),
     }
 }
 
@@ -193,7 +194,7 @@ impl Meter<'_> {
     async fn in_full(&mut self, settings: &Settings, why: Trigger) -> signals::Result {
         let begun = Instant::now();
         self.baseline = None;
-        let facts = match self.facts(world(settings)).await {
+        let facts = match self.facts(settings).await {
             Ok(facts) => facts,
             Err(error) => {
                 tracing::warn!(%error, "reachability can't be measured");
@@ -219,9 +220,9 @@ impl Meter<'_> {
         Ok(netcheck)
     }
 
-    async fn facts(&self, world: World) -> std::io::Result<Facts> {
-        let session = self.session;
-        let measurement = probe::run(session, &world).await?;
+    async fn facts(&self, settings: &Settings) -> std::io::Result<Facts> {
+        let (session, world) = (self.session, world(settings));
+        let measurement = probe::run(session, &world, &settings.stun_servers).await?;
         let answered = measurement.v4.answered() || measurement.v6.answered();
         session.metrics.probed(if answered {
             ProbeResult::Measured

@@ -88,6 +88,9 @@ pub struct Settings {
     pub offline_after_seconds: u32,
     /// How long a worse grade must last before it is reported.
     pub stabilization_seconds: u32,
+    /// STUN servers of others for scope Internet, each `host:port`.
+    #[serde(default)]
+    pub stun_servers: Vec<String>,
 }
 
 /// `POST /v1/report`.

@@ -204,6 +204,10 @@ words! {
         PortPreserved = "port-preserved",
         /// One relay: two of its ports can only tell port-dependent or not.
         OneRelay = "one-relay",
+        /// A relay was asked at another address than it says: something in the way rewrites addresses.
+        OriginDiffers = "origin-differs",
+        /// The NAT brings packets to its own outside address back in.
+        Hairpin = "hairpin",
         /// Nobody could test which packets come in.
         FilteringUntestable = "filtering-untestable",
         /// Packets of strangers come in over IPv6.

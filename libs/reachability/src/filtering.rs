@@ -227,8 +227,7 @@ impl Lane {
             }
             Step::Asked(port) | Step::Sent(port, _) => {
                 let expected = self.next_probe();
-                if expected
-                    .is_some_and(|(probe, nonce)| probe.source == from && nonce == *datagram)
+                if expected.is_some_and(|(probe, nonce)| probe.source == from && nonce == *datagram)
                 {
                     self.settle(Outcome::Arrived);
                     self.step = Step::Ready(port);

@@ -52,6 +52,12 @@ pub fn classify(seen: &Seen, interfaces: &[IpAddr]) -> Nat {
     {
         evidence.push(Evidence::OneRelay);
     }
+    if seen.rewritten {
+        evidence.push(Evidence::OriginDiffers);
+    }
+    if seen.hairpin && mapping != Mapping::None {
+        evidence.push(Evidence::Hairpin);
+    }
     Nat {
         mapping,
         mapped,

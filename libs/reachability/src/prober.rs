@@ -39,6 +39,8 @@ pub struct Server {
     pub primary: SocketAddr,
     /// Another port of it, or another address.
     pub alternate: Option<SocketAddr>,
+    /// Whether these are its own addresses, so that it must say the same of them (RESPONSE-ORIGIN).
+    pub own: bool,
 }
 
 /// Ports of the two sockets that the caller sends from.
@@ -56,6 +58,13 @@ pub enum Output {
     /// Send this from the socket of the address's IP version.
     Send {
         /// Where to.
+        to: SocketAddr,
+        /// What.
+        datagram: Vec<u8>,
+    },
+    /// Send this from any other socket: whether the NAT brings it back to the one that is measured.
+    Hairpin {
+        /// The mapped address.
         to: SocketAddr,
         /// What.
         datagram: Vec<u8>,
@@ -86,6 +95,10 @@ pub struct Seen {
     pub filtering: Filtering,
     /// Whether two runs of that did not agree.
     pub filtering_differs: bool,
+    /// Whether a server says that it was asked at another address: something in the way rewrites addresses.
+    pub rewritten: bool,
+    /// Whether a datagram to the mapped address came back from the outside.
+    pub hairpin: bool,
 }
 
 impl Default for Seen {
@@ -95,6 +108,8 @@ impl Default for Seen {
             rounds: Default::default(),
             filtering: Filtering::Unknown,
             filtering_differs: false,
+            rewritten: false,
+            hairpin: false,
         }
     }
 }
@@ -131,10 +146,12 @@ impl Seen {
 #[derive(Debug, Clone)]
 struct Question {
     to: SocketAddr,
+    own: bool,
     transaction: TransactionId,
     sent: usize,
     mapped: Option<SocketAddr>,
     refused: bool,
+    rewritten: bool,
 }
 
 impl Question {
@@ -150,10 +167,19 @@ impl Question {
     }
 }
 
+/// A datagram from another socket to the mapped address.
+#[derive(Debug, Clone, Default)]
+struct Hairpin {
+    nonce: [u8; 16],
+    sent: bool,
+    arrived: bool,
+}
+
 /// One run of questions.
 #[derive(Debug, Clone)]
 pub struct Prober {
     ports: LocalPorts,
+    hairpins: [Hairpin; 2],
     rounds: [Vec<Question>; ROUNDS],
     round: usize,
     started: Duration,
@@ -172,18 +198,29 @@ impl Prober {
     ) -> Self {
         let targets = targets(world, servers, ports);
         let mut round = || -> Vec<Question> {
-            let ask = |to: &SocketAddr| Question {
+            let ask = |(to, own): &(SocketAddr, bool)| Question {
                 to: *to,
+                own: *own,
                 transaction: draw(),
                 sent: 0,
                 mapped: None,
                 refused: false,
+                rewritten: false,
             };
             targets.iter().map(ask).collect()
         };
         let rounds = [round(), round()];
+        let hairpins = [(); 2].map(|()| {
+            let mut nonce = [0; 16];
+            nonce[..12].copy_from_slice(&draw());
+            Hairpin {
+                nonce,
+                ..Hairpin::default()
+            }
+        });
         Self {
             ports,
+            hairpins,
             rounds,
             round: 0,
             started: now,
@@ -193,6 +230,12 @@ impl Prober {
     /// What to do now; ask again until it is `Wait` or `Done`.
     pub fn poll_output(&mut self, now: Duration) -> Output {
         loop {
+            let [first, _] = &self.rounds;
+            if self.round == 1
+                && let Some(output) = hairpin(first, &mut self.hairpins)
+            {
+                return output;
+            }
             let Some(questions) = self.rounds.get_mut(self.round) else {
                 return Output::Done(self.measurement());
             };
@@ -216,16 +259,25 @@ impl Prober {
         }
     }
 
-    /// Who has answered, of both IP versions, once the first round is over.
+    /// Who has answered at its own address or one that may be another's, of both IP versions, once the first round is
+    /// over.
     #[must_use]
     pub fn first_answers(&self) -> Option<Vec<Answer>> {
         let [first, _] = &self.rounds;
-        (self.round > 0).then(|| first.iter().filter_map(Question::answer).collect())
+        let straight = first.iter().filter(|question| !question.rewritten);
+        (self.round > 0).then(|| straight.filter_map(Question::answer).collect())
     }
 
     /// Takes a datagram. What is not an answer to an open question, from the
-    /// address that was asked, is ignored.
+    /// address that was asked, nor one that came back from the NAT, is ignored.
     pub fn handle_input(&mut self, from: SocketAddr, datagram: &[u8]) {
+        if let Some(hairpin) = self
+            .hairpins
+            .iter_mut()
+            .find(|hairpin| hairpin.sent && hairpin.nonce == *datagram)
+        {
+            hairpin.arrived = true;
+        }
         let Ok(response) = Response::decode(datagram) else {
             return;
         };
@@ -237,7 +289,12 @@ impl Prober {
         };
         if let Some(question) = questions.into_iter().find(asked) {
             match response.result {
-                Ok(mapped) => question.mapped = Some(canonical(mapped)),
+                Ok(mapped) => {
+                    question.mapped = Some(canonical(mapped));
+                    let elsewhere =
+                        |origin: SocketAddr| question.own && canonical(origin) != question.to;
+                    question.rewritten = response.origin.is_some_and(elsewhere);
+                }
                 Err(_) => question.refused = true,
             }
         }
@@ -261,6 +318,12 @@ impl Prober {
                 rounds: self.rounds.each_ref().map(answers),
                 filtering: Filtering::Unknown,
                 filtering_differs: false,
+                rewritten: self
+                    .rounds
+                    .iter()
+                    .flatten()
+                    .any(|question| question.to.is_ipv4() == is_v4 && question.rewritten),
+                hairpin: self.hairpins[usize::from(!is_v4)].arrived,
             }
         };
         Measurement {
@@ -277,9 +340,25 @@ fn next_time(questions: &[Question]) -> Duration {
     sends.min().unwrap_or(ROUND)
 }
 
-/// Whom to ask: primaries and alternates of the first servers of each version.
-fn targets(world: &World, servers: &[Server], ports: LocalPorts) -> Vec<SocketAddr> {
-    let mut targets = Vec::new();
+/// A datagram to each version's mapped address, once.
+fn hairpin(first: &[Question], hairpins: &mut [Hairpin; 2]) -> Option<Output> {
+    for (hairpin, is_v4) in hairpins.iter_mut().zip([true, false]) {
+        let mut mapped = first.iter().filter_map(|question| question.mapped);
+        let to = mapped.find(|mapped| mapped.is_ipv4() == is_v4);
+        if let Some(to) = to.filter(|_| !hairpin.sent) {
+            hairpin.sent = true;
+            return Some(Output::Hairpin {
+                to,
+                datagram: hairpin.nonce.to_vec(),
+            });
+        }
+    }
+    None
+}
+
+/// Whom to ask, and whether it is at its own address: primaries and alternates of the first servers of each version.
+fn targets(world: &World, servers: &[Server], ports: LocalPorts) -> Vec<(SocketAddr, bool)> {
+    let mut targets: Vec<(SocketAddr, bool)> = Vec::new();
     let mut counts = [0; 2];
     for server in servers {
         let primary = canonical(server.primary);
@@ -296,8 +375,8 @@ fn targets(world: &World, servers: &[Server], ports: LocalPorts) -> Vec<SocketAd
             alternate.is_ipv4() == primary.is_ipv4() && world.contains(alternate.ip())
         });
         for target in std::iter::once(primary).chain(alternate) {
-            if !targets.contains(&target) {
-                targets.push(target);
+            if targets.iter().all(|(known, _)| *known != target) {
+                targets.push((target, server.own));
             }
         }
     }

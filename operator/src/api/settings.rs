@@ -13,6 +13,7 @@ pub(super) fn of_pod(network: &PeerNetwork) -> Settings {
         report_period_seconds: reachability.report_period_seconds,
         offline_after_seconds: reachability.offline_after_seconds,
         stabilization_seconds: reachability.stabilization_seconds,
+        stun_servers: reachability.stun_servers.clone(),
     }
 }
 

@@ -27,7 +27,16 @@ const TABLE: [(&str, &[&str]); 13] = [
     ),
     ("crds", &["protocol"]),
     ("operator", &["protocol", "pairing", "crds"]),
-    ("relay", &["protocol", "pairing", "reachability", "node", "operator-client"]),
+    (
+        "relay",
+        &[
+            "protocol",
+            "pairing",
+            "reachability",
+            "node",
+            "operator-client",
+        ],
+    ),
     ("sidecar", &["protocol", "agent", "operator-client"]),
     ("cli", &["protocol", "agent", "crds"]),
     ("tests", &["protocol", "crds"]),

@@ -30,14 +30,22 @@ struct Sockets {
 }
 
 /// Measures once: mapping and filtering of both IP versions.
-pub(super) async fn run(session: &Session, world: &World) -> io::Result<Measurement> {
-    let servers = timeout(RESOLVE, resolve(hosts(session, world)))
-        .await
-        .unwrap_or_default();
-    let sockets = Sockets::open().await?;
+pub(super) async fn run(
+    session: &Session,
+    world: &World,
+    stun_servers: &[String],
+) -> io::Result<Measurement> {
+    let inside = session.is_pod() && world.scope == Scope::Internal;
+    let relays = timeout(RESOLVE, resolve(hosts(session, inside), inside));
+    // Inside, nobody else knows more than the relays.
+    let foreign = if inside { &[] } else { stun_servers };
+    let foreign = timeout(RESOLVE, others(foreign));
+    let (relays, foreign) = tokio::join!(relays, foreign);
+    let servers = [relays.unwrap_or_default(), foreign.unwrap_or_default()].concat();
+    let (sockets, others) = (Sockets::open().await?, Sockets::open().await?);
     let (sender, first) = oneshot::channel();
     let (mut measurement, lanes) = tokio::join!(
-        mapping(world, &servers, &sockets, sender),
+        mapping(world, &servers, [&sockets, &others], sender),
         filtering::both(session, &servers, first)
     );
     for (version, filtering, agree) in lanes {
@@ -54,11 +62,11 @@ fn half(measurement: &mut Measurement, version: IpVersion) -> &mut Seen {
     }
 }
 
-/// Asks the STUN services twice; `first` hears who answered the first time.
+/// Asks the STUN services twice from the first sockets; `first` hears who answered the first time.
 async fn mapping(
     world: &World,
     servers: &[Server],
-    sockets: &Sockets,
+    [sockets, others]: [&Sockets; 2],
     first: oneshot::Sender<Vec<Answer>>,
 ) -> Measurement {
     let mut first = Some(first);
@@ -81,6 +89,7 @@ async fn mapping(
         match output {
             Output::Done(measurement) => return measurement,
             Output::Send { to, datagram } => sockets.send(to, &datagram).await,
+            Output::Hairpin { to, datagram } => others.send(to, &datagram).await,
             Output::Wait(until) => tokio::select! {
                 () = sleep(until.saturating_sub(started.elapsed())) => (),
                 (from, datagram) = sockets.receive() => prober.handle_input(from, &datagram),
@@ -91,8 +100,7 @@ async fn mapping(
 
 /// The hosts of each relay: a pod in scope Internal asks inside, where nothing is translated on the way; all others ask
 /// outside.
-fn hosts(session: &Session, world: &World) -> Vec<(PeerId, StunHost)> {
-    let inside = session.is_pod() && world.scope == Scope::Internal;
+fn hosts(session: &Session, inside: bool) -> Vec<(PeerId, StunHost)> {
     let mut hosts = Vec::new();
     for relay in session.membership().all_relays() {
         let of_relay = address::stun(&relay.addresses, inside);
@@ -103,29 +111,57 @@ fn hosts(session: &Session, world: &World) -> Vec<(PeerId, StunHost)> {
     hosts
 }
 
-async fn resolve(hosts: Vec<(PeerId, StunHost)>) -> Vec<Server> {
+async fn resolve(hosts: Vec<(PeerId, StunHost)>, own: bool) -> Vec<Server> {
     let mut servers = Vec::new();
     for (relay, host) in hosts {
-        let found: Vec<SocketAddr> = match lookup_host((host.host.as_str(), host.primary)).await {
-            Ok(found) => found.collect(),
-            Err(error) => {
-                tracing::debug!(host = host.host, %error, "STUN service is not found");
-                continue;
-            }
-        };
-        let v4 = found.iter().find(|address| address.is_ipv4());
-        let v6 = found.iter().find(|address| address.is_ipv6());
-        servers.extend([v4, v6].into_iter().flatten().map(|&primary| {
+        let found = look_up(&format_host(&host.host, host.primary)).await;
+        servers.extend(found.into_iter().map(|primary| {
             Server {
                 relay: Some(relay),
                 primary,
                 alternate: host
                     .alternate
                     .map(|port| SocketAddr::new(primary.ip(), port)),
+                own,
             }
         }));
     }
     servers
+}
+
+/// STUN servers of others, which can be asked for mapping only.
+async fn others(names: &[String]) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for name in names.iter().take(MAX_SERVERS) {
+        servers.extend(look_up(name).await.into_iter().map(|primary| Server {
+            relay: None,
+            primary,
+            alternate: None,
+            own: false,
+        }));
+    }
+    servers
+}
+
+/// One address of each IP version for `host:port`.
+async fn look_up(name: &str) -> Vec<SocketAddr> {
+    let found: Vec<SocketAddr> = match lookup_host(name).await {
+        Ok(found) => found.collect(),
+        Err(error) => {
+            tracing::debug!(name, %error, "STUN service is not found");
+            return Vec::new();
+        }
+    };
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    let v6 = found.iter().find(|address| address.is_ipv6());
+    [v4, v6].into_iter().flatten().copied().collect()
+}
+
+fn format_host(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    }
 }
 
 impl Sockets {

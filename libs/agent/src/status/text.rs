@@ -170,9 +170,7 @@ fn span(from: Timestamp, to: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use peerup_protocol::grade::{
-        Confidence, Evidence, Filtering, Grade, Mapping, NatType, Scope,
-    };
+    use peerup_protocol::grade::{Confidence, Evidence, Filtering, Grade, Mapping, NatType, Scope};
 
     use super::*;
     use crate::status::{Badge, Trigger, Verification};

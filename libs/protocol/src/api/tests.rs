@@ -27,10 +27,12 @@ fn settings() -> (Settings, Value) {
         report_period_seconds: 30,
         offline_after_seconds: 90,
         stabilization_seconds: 60,
+        stun_servers: vec!["stun.example.com:3478".to_owned()],
     };
     let json = json!({
         "scope": "Internal", "internalCIDRs": ["10.0.0.0/8"], "probePeriodSeconds": 60,
         "reportPeriodSeconds": 30, "offlineAfterSeconds": 90, "stabilizationSeconds": 60,
+        "stunServers": ["stun.example.com:3478"],
     });
     (settings, json)
 }

@@ -48,7 +48,7 @@ fn seen(server: &str, mapped: [&str; 2], filtering: Filtering) -> Seen {
         local_port: Some(5000),
         rounds: [round.clone(), round],
         filtering,
-        filtering_differs: false,
+        ..Seen::default()
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) fn reason(evidence: &[Evidence], version: IpVersion) -> String {
         | Evidence::NoNat
         | Evidence::PortPreserved
         | Evidence::OneRelay
+        | Evidence::OriginDiffers
+        | Evidence::Hairpin
         | Evidence::Unstable => {
             format!("{nat}.")
         }

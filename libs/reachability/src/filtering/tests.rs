@@ -21,6 +21,7 @@ fn relay(number: u8) -> Server {
         relay: Some(peer(number)),
         primary: at(&format!("11.0.0.{number}:3478")),
         alternate: Some(at(&format!("11.0.0.{number}:3479"))),
+        own: false,
     }
 }
 

@@ -25,6 +25,7 @@ fn relay(ip: &str) -> Server {
         relay: None,
         primary: at(&format!("{ip}:3478")),
         alternate: Some(at(&format!("{ip}:3479"))),
+        own: false,
     }
 }
 
@@ -67,6 +68,8 @@ fn run(
                     inbox.push_back((to, answer(&datagram, seen, &local).unwrap().bytes));
                 }
             }
+            // A NAT without hairpinning.
+            Output::Hairpin { .. } => (),
             Output::Wait(until) => match inbox.pop_front() {
                 Some((from, datagram)) => {
                     now += Duration::from_millis(10);
@@ -159,6 +162,7 @@ fn a_version_without_a_socket_is_not_asked() {
             relay: None,
             primary: at("[fd00::1]:3478"),
             alternate: None,
+            own: false,
         },
     ];
     let ports = LocalPorts {
@@ -261,5 +265,71 @@ proptest! {
         let (measurement, took, _) = run(prober, |_, _| None);
         prop_assert!(!measurement.v4.answered());
         prop_assert!(took < Duration::from_secs(4));
+    }
+}
+
+/// Answers all questions as `origin` says where they came in, and brings hairpins back if `hairpins`.
+fn answered(
+    mut prober: Prober,
+    origin: impl Fn(SocketAddr) -> SocketAddr,
+    hairpins: bool,
+) -> (Measurement, Vec<Answer>) {
+    let now = Duration::ZERO;
+    let mut first = Vec::new();
+    loop {
+        first.extend(
+            prober
+                .first_answers()
+                .filter(|_| first.is_empty())
+                .into_iter()
+                .flatten(),
+        );
+        match prober.poll_output(now) {
+            Output::Send { to, datagram } => {
+                let local = Local {
+                    origin: origin(to),
+                    other: to,
+                };
+                let answer = answer(&datagram, at("10.9.9.9:7777"), &local).unwrap();
+                prober.handle_input(to, &answer.bytes);
+            }
+            Output::Hairpin { to, datagram } => {
+                assert_eq!(to, at("10.9.9.9:7777"));
+                if hairpins {
+                    prober.handle_input(to, &datagram);
+                }
+            }
+            Output::Wait(until) => panic!("nothing to wait for until {until:?}"),
+            Output::Done(measurement) => return (measurement, first),
+        }
+    }
+}
+
+#[test]
+fn a_hairpin_is_what_comes_back() {
+    for hairpins in [true, false] {
+        let prober = prober(&[relay("10.0.0.1")], Scope::Internal);
+        let (measurement, _) = answered(prober, |to| to, hairpins);
+        assert_eq!(measurement.v4.hairpin, hairpins);
+        assert!(!measurement.v6.hairpin && !measurement.v4.rewritten);
+    }
+}
+
+#[test]
+fn who_says_another_address_of_its_own_is_behind_something() {
+    let elsewhere = |to: SocketAddr| SocketAddr::new("10.5.5.5".parse().unwrap(), to.port());
+    for (own, rewritten) in [(true, true), (false, false)] {
+        let server = Server {
+            own,
+            ..relay("10.0.0.1")
+        };
+        let (measurement, first) = answered(prober(&[server], Scope::Internal), elsewhere, false);
+        assert_eq!(measurement.v4.rewritten, rewritten);
+        assert_eq!(first.is_empty(), rewritten, "it is not asked for probes");
+        assert_eq!(
+            measurement.v4.rounds[0].len(),
+            2,
+            "the mapping counts all the same"
+        );
     }
 }

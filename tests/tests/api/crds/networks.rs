@@ -54,6 +54,14 @@ async fn bad_networks_are_refused() -> Result<()> {
             "must be an address range",
         ),
         (
+            json!({ "reachability": { "stunServers": ["stun.example.com"] } }),
+            "must be a host and a port",
+        ),
+        (
+            json!({ "reachability": { "stunServers": ["2001:db8::1:3478"] } }),
+            "must be a host and a port",
+        ),
+        (
             json!({ "reachability": { "minimumGrade": "F" } }),
             "Unsupported value: \"F\"",
         ),

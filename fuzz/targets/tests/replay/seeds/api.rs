@@ -145,6 +145,7 @@ fn settings() -> Settings {
         report_period_seconds: 30,
         offline_after_seconds: 90,
         stabilization_seconds: 60,
+        stun_servers: Vec::new(),
     }
 }
 

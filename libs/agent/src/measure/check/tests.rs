@@ -107,7 +107,11 @@ async fn a_server_that_is_silent_confirms_nothing() {
     let baseline = Baseline::of(&facts(at, "198.51.100.7")).unwrap();
     assert!(!baseline.is_seen_alike().await);
     task.abort();
-    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let baseline = Baseline::of(&facts(nobody, "198.51.100.7")).unwrap();
     assert!(!baseline.is_seen_alike().await);
 }

@@ -116,7 +116,10 @@ fn what_is_told_during_a_measurement_is_measured_afterwards() {
     plan.tell(Trigger::Request, begun + seconds(1));
     plan.end(begun + seconds(3), false, PERIOD, 0.5);
     let (at, due) = next(&mut plan);
-    assert_eq!((at, due.why), (begun + seconds(3) + PAUSE, Trigger::Request));
+    assert_eq!(
+        (at, due.why),
+        (begun + seconds(3) + PAUSE, Trigger::Request)
+    );
 }
 
 #[test]
@@ -136,7 +139,10 @@ fn a_network_that_never_rests_is_measured_within_the_budget() {
     }
     let burst = usize::try_from(BUDGET).unwrap();
     assert_eq!(made[burst - 1], first + seconds(5), "{made:?}");
-    let after: Vec<_> = made[burst..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let after: Vec<_> = made[burst..]
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
     assert!(after.iter().all(|gap| *gap == REFILL), "{after:?}");
     // The budget comes back when there is peace.
     now += seconds(300);

@@ -81,8 +81,14 @@ fn an_address_is_the_local_one_and_its_state_what_can_be_used() {
         })
     };
     let both: &[(u16, &[u8])] = &[(IFA_ADDRESS, &other), (IFA_LOCAL, &own)];
-    assert_eq!(one(NEW_ADDRESS, &address_body(INET, 0x80, 2, both)), known(Some(0)));
-    assert_eq!(one(DEL_ADDRESS, &address_body(INET, 0x80, 2, both)), known(None));
+    assert_eq!(
+        one(NEW_ADDRESS, &address_body(INET, 0x80, 2, both)),
+        known(Some(0))
+    );
+    assert_eq!(
+        one(DEL_ADDRESS, &address_body(INET, 0x80, 2, both)),
+        known(None)
+    );
     // the attribute has more flags than the header
     let flags = 0x340_u32.to_ne_bytes();
     let tentative: &[(u16, &[u8])] = &[(IFA_ADDRESS, &own), (IFA_FLAGS, &flags)];
@@ -103,7 +109,12 @@ fn addresses_that_lead_nowhere_do_not_matter() {
 fn routes_are_told_apart_by_what_they_are_for_and_where_they_lead() {
     let via = |gateway: &[u8], expires: u32| {
         let expires = expires.to_ne_bytes();
-        let body = route_body(254, 1, 0, &[(5, gateway), (4, &[2, 0, 0, 0]), (23, &expires)]);
+        let body = route_body(
+            254,
+            1,
+            0,
+            &[(5, gateway), (4, &[2, 0, 0, 0]), (23, &expires)],
+        );
         one(NEW_ROUTE, &body).unwrap()
     };
     let first = via(&[10, 0, 0, 1], 1800);
@@ -129,7 +140,10 @@ fn routes_that_follow_from_addresses_or_are_learned_do_not_matter() {
 #[test]
 fn several_messages_come_in_one_datagram_and_what_is_cut_is_left_out() {
     let first = message(NEW_LINK, &link_body(0, 1, 3, 0x41));
-    let second = message(NEW_ADDRESS, &address_body(INET, 0, 2, &[(IFA_LOCAL, &[10, 0, 0, 5])]));
+    let second = message(
+        NEW_ADDRESS,
+        &address_body(INET, 0, 2, &[(IFA_LOCAL, &[10, 0, 0, 5])]),
+    );
     let other = message(28, &[0; 12]);
     let all = [first.as_slice(), &other, &second].concat();
     let expected = [
