@@ -87,7 +87,9 @@ impl Failure {
             | Self::StillEnding(_)
             | Self::DaemonEnded { code: None, .. }
             | Self::Agent(AgentError::Node(_))
-            | Self::Client(ClientError::Io { .. } | ClientError::Unexpected(_)) => 1,
+            | Self::Client(
+                ClientError::Io { .. } | ClientError::Tunnel { .. } | ClientError::Unexpected(_),
+            ) => 1,
             Self::Client(ClientError::Refused(problem)) => refused(&problem.title),
             Self::Usage(_) | Self::NoCode(_) => 2,
             Self::NotACode(_) | Self::Invite => 3,
@@ -134,6 +136,7 @@ fn client_text(error: &ClientError) -> String {
         | ClientError::State(_)
         | ClientError::Io { .. }
         | ClientError::Refused(_)
+        | ClientError::Tunnel { .. }
         | ClientError::Unexpected(_) => error.to_string(),
     }
 }

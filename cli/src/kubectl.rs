@@ -5,12 +5,14 @@ use std::{ffi::OsStr, path::Path};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::args::{PingArgs, ShowArgs, TraceArgs, VerifyArgs};
 use crate::failure::Failure;
 
 mod cluster;
 mod codes;
 mod pair;
 mod peers;
+mod pod;
 
 use cluster::Target;
 
@@ -22,7 +24,9 @@ Examples:
   kubectl peerup pair create laptops --network crew --count 3 --ttl 1h -n shop
   kubectl peerup pair create phone -n shop --json | jq -r '.codes[0].code'
   kubectl peerup codes colleagues -n shop
-  kubectl peerup peers -A";
+  kubectl peerup peers -A
+  kubectl peerup netcheck web-0 -n shop
+  kubectl peerup verify web-0 laptop -n shop";
 
 /// Codes and peers of the networks in a cluster.
 #[derive(Debug, Parser)]
@@ -50,6 +54,16 @@ enum Command {
     Codes(codes::CodesArgs),
     /// List the members of networks
     Peers(peers::PeersArgs),
+    /// Show what the peer in a pod knows of itself and others
+    Status(pod::PodArgs<ShowArgs>),
+    /// Have the peer in a pod measure how it can be reached, and show what the grade rests on
+    Netcheck(pod::PodArgs<ShowArgs>),
+    /// Ping another member from a pod
+    Ping(pod::PodArgs<PingArgs>),
+    /// Show what lies on the way from a pod to another member
+    Traceroute(pod::PodArgs<TraceArgs>),
+    /// Compare with the person at another member, for the peer in a pod
+    Verify(pod::PodArgs<VerifyArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +94,11 @@ async fn command(args: KubectlArgs) -> Result<(), Failure> {
         Command::Pair(Pair::Create(create)) => pair::create(&cluster, create).await,
         Command::Codes(codes) => codes::show(&cluster, codes).await,
         Command::Peers(peers) => peers::show(&cluster, peers).await,
+        Command::Status(args) => pod::status(&cluster, args).await,
+        Command::Netcheck(args) => pod::netcheck(&cluster, args).await,
+        Command::Ping(args) => pod::ping(&cluster, args).await,
+        Command::Traceroute(args) => pod::traceroute(&cluster, args).await,
+        Command::Verify(args) => pod::verify(&cluster, args).await,
     }
 }
 

@@ -36,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use jiff::Timestamp;
+use peerup_agent::local::Client;
 
 use args::{Cli, Command, DaemonArgs, JoinArgs, LogArgs};
 use daemon::launch::Launch;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             std::env::var_os(name).map(PathBuf::from)
         })
     };
+    let local = || Ok::<_, Failure>(Client::new(home()?.dir()));
     match cli.command {
         Command::Version => out::text(concat!("peerup ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completion(args) => manual::completion(args.shell),
@@ -83,10 +85,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             start(&cli.log, &home()?)
         }
         Command::Status(args) => ask(&cli.log, status::show(&home()?, &args)),
-        Command::Netcheck(args) => ask(&cli.log, status::netcheck(&home()?, args.json)),
-        Command::Peers(args) => ask(&cli.log, status::peers(&home()?, args.json)),
-        Command::Ping(args) => ask(&cli.log, ping::ping(&home()?, &args)),
-        Command::Traceroute(args) => ask(&cli.log, ping::traceroute(&home()?, &args)),
+        Command::Netcheck(args) => ask(&cli.log, status::netcheck(&local()?, args.json)),
+        Command::Peers(args) => ask(&cli.log, status::peers(&local()?, args.json)),
+        Command::Ping(args) => ask(&cli.log, ping::ping(&local()?, &args)),
+        Command::Traceroute(args) => ask(&cli.log, ping::traceroute(&local()?, &args)),
         Command::Verify(args) => ask(&cli.log, verify::verify(&home()?, &args)),
         Command::Expose(args) => ask(&cli.log, services::expose(&home()?, &args)),
         Command::Forward(args) => ask(&cli.log, services::forward(&home()?, &args)),

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::args::{PingArgs, TraceArgs};
 use crate::failure::Failure;
-use crate::home::Home;
 use crate::out;
 
 /// What became of all pings.
@@ -22,8 +21,7 @@ struct Summary {
 }
 
 /// Pings a peer some times; fails when it never answers.
-pub(crate) async fn ping(home: &Home, args: &PingArgs) -> Result<(), Failure> {
-    let client = Client::new(home.dir());
+pub(crate) async fn ping(client: &Client, args: &PingArgs) -> Result<(), Failure> {
     let mut summary = Summary::default();
     while summary.sent < args.count {
         if summary.sent > 0 {
@@ -93,8 +91,8 @@ const fn way(path: Path) -> &'static str {
 }
 
 /// Shows what lies on the way to a peer.
-pub(crate) async fn traceroute(home: &Home, args: &TraceArgs) -> Result<(), Failure> {
-    let hops = Client::new(home.dir()).trace(&args.peer).await?;
+pub(crate) async fn traceroute(client: &Client, args: &TraceArgs) -> Result<(), Failure> {
+    let hops = client.trace(&args.peer).await?;
     if args.json {
         return out::json(&hops);
     }

@@ -48,6 +48,12 @@ pub(crate) async fn show(home: &Home, args: &StatusArgs) -> Result<(), Failure> 
     }
 }
 
+/// Prints the status of a peer that runs somewhere.
+pub(crate) async fn show_at(client: &Client, json: bool) -> Result<(), Failure> {
+    let status = client.status().await?;
+    print(&status, true, Timestamp::now(), json)
+}
+
 fn print(status: &Status, running: bool, now: Timestamp, json: bool) -> Result<(), Failure> {
     if !json {
         return out::text(&text::render(status, running, now));
@@ -62,18 +68,18 @@ fn print(status: &Status, running: bool, now: Timestamp, json: bool) -> Result<(
     })
 }
 
-/// Has the peer measure, and prints what it found.
-pub(crate) async fn netcheck(home: &Home, json: bool) -> Result<(), Failure> {
-    let found = Client::new(home.dir()).measure().await?;
+/// Has a peer measure, and prints what it found.
+pub(crate) async fn netcheck(client: &Client, json: bool) -> Result<(), Failure> {
+    let found = client.measure().await?;
     if json {
         return out::json(&found);
     }
     out::text(&netcheck::text::render(&found))
 }
 
-/// Prints the other members.
-pub(crate) async fn peers(home: &Home, json: bool) -> Result<(), Failure> {
-    let status = Client::new(home.dir()).status().await?;
+/// Prints the members that a peer knows.
+pub(crate) async fn peers(client: &Client, json: bool) -> Result<(), Failure> {
+    let status = client.status().await?;
     if json {
         return out::json(&status.peers);
     }

@@ -28,19 +28,28 @@ struct Report<'a> {
     comparison: Option<&'a Comparison>,
 }
 
-/// Compares by emoji, or by digits without meeting.
+/// Compares by emoji, or by digits without meeting, at the peer of this state directory.
 pub(crate) async fn verify(home: &Home, args: &VerifyArgs) -> Result<(), Failure> {
-    let client = Client::new(home.dir());
+    let again = home.command(&format!("verify {}", args.peer));
+    verify_at(&Client::new(home.dir()), &again, args).await
+}
+
+/// The same at any peer; `again` is the command that begins anew.
+pub(crate) async fn verify_at(
+    client: &Client,
+    again: &str,
+    args: &VerifyArgs,
+) -> Result<(), Failure> {
     if args.digits {
-        return show_digits(&client, args).await;
+        return show_digits(client, args).await;
     }
     match &args.same_digits {
-        Some(digits) => read_out(&client, args, digits).await,
-        None => compare(&client, home, args).await,
+        Some(digits) => read_out(client, args, digits).await,
+        None => compare(client, again, args).await,
     }
 }
 
-async fn compare(client: &Client, home: &Home, args: &VerifyArgs) -> Result<(), Failure> {
+async fn compare(client: &Client, again: &str, args: &VerifyArgs) -> Result<(), Failure> {
     let said = match (args.yes, args.no) {
         (true, _) => Some(true),
         (_, true) => Some(false),
@@ -52,7 +61,7 @@ async fn compare(client: &Client, home: &Home, args: &VerifyArgs) -> Result<(), 
     };
     let own = client.status().await?.membership.map(|own| own.name);
     let comparison = client.compare(&args.peer).await?;
-    eprint!("{}", shown(&comparison, own.as_deref(), home));
+    eprint!("{}", shown(&comparison, own.as_deref(), again));
     let same = match said {
         Some(same) => same,
         None => ask::yes_or_no("does it show the same there?", FLAGS)?,
@@ -97,7 +106,7 @@ fn unverified(peer: &PeerName, why: &str) -> Failure {
 }
 
 /// What a person compares, and how the other one gets to see it.
-fn shown(comparison: &Comparison, own: Option<&str>, home: &Home) -> String {
+fn shown(comparison: &Comparison, own: Option<&str>, again: &str) -> String {
     let emoji: Vec<String> = comparison
         .emoji
         .iter()
@@ -106,7 +115,6 @@ fn shown(comparison: &Comparison, own: Option<&str>, home: &Home) -> String {
     let there = own.map_or_else(String::new, |own| {
         format!(", where `peerup verify {own}` shows it")
     });
-    let again = home.command(&format!("verify {}", comparison.peer));
     format!(
         "compare with the person at {} ({}){there}, by phone or side by side:\n\n  {}   {}\n\n\
          there are {} minutes; `{again}` begins anew\n",
@@ -188,7 +196,7 @@ mod tests {
     fn a_person_sees_pictures_names_and_digits_and_what_the_other_one_does() {
         let home = Home::find(Some("/s".into()), |_| None).unwrap();
         assert_eq!(
-            shown(&comparison(), Some("laptop"), &home),
+            shown(&comparison(), Some("laptop"), &home.command("verify home")),
             "compare with the person at home (12D3home), where `peerup verify laptop` shows it, by phone or side by \
              side:\n\n  ⛵ sailboat   🌙 moon   🎸 guitar   🐬 dolphin   500-305\n\n\
              there are 5 minutes; `peerup --state-dir /s verify home` begins anew\n"

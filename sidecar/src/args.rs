@@ -62,6 +62,27 @@ pub(crate) enum Hold {
 pub(crate) enum Command {
     /// Show the status of the sidecar that runs in this pod
     Status(StatusArgs),
+    /// Have the sidecar that runs in this pod measure how it can be reached, and show what the grade rests on
+    Netcheck(NetcheckArgs),
+    /// Carry one call of the local API over standard input and output; `kubectl peerup` speaks with it
+    #[command(hide = true)]
+    Local(LocalArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetcheckArgs {
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LocalArgs {
+    /// Where the running sidecar keeps key and membership
+    #[arg(long = "of", env = "PEERUP_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 
 mod args;
 mod http;
+mod local;
 mod run;
 mod services;
 mod status;
@@ -47,6 +48,8 @@ enum Failure {
         what: String,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Local(#[from] peerup_agent::local::ClientError),
     #[error("metrics: {0}")]
     Metrics(#[from] peerup_agent::MetricsError),
     #[error("expected a status from the sidecar at {at}: {reason}")]
@@ -67,6 +70,8 @@ fn start(cli: Cli) -> Result<(), Failure> {
         })?;
     match cli.command {
         Some(Command::Status(args)) => runtime.block_on(status::show(cli.http_listen, args.json)),
+        Some(Command::Netcheck(args)) => runtime.block_on(local::netcheck(&args)),
+        Some(Command::Local(args)) => runtime.block_on(local::carry(&args.state_dir)),
         None => {
             log(&cli.log, cli.log_format)?;
             let settings = cli.run.ok_or(Failure::NoSettings)?;

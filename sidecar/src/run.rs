@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use peerup_agent::local::{self, Server};
 use peerup_agent::membership::{Membership, Stored};
 use peerup_agent::{
     Access, Agent, Backoff, Board, Config, Metrics, ServiceLimits, Source, StateError, Status,
@@ -43,8 +44,11 @@ pub(crate) async fn run(settings: RunArgs, listen: SocketAddr) -> Result<(), Fai
     let server = serve(listen, view, stop.clone()).await?;
     tracing::info!(network = settings.network, %listen, "sidecar started");
     let peer = tokio::spawn(peer(settings, board, metrics, stop.clone()));
-    let signal = ended().await?;
-    tracing::info!(signal, "stopping");
+    let why = tokio::select! {
+        signal = ended() => signal?,
+        () = stop.cancelled() => "a call of the local API",
+    };
+    tracing::info!(why, "stopping");
     stop.cancel();
     if tokio::time::timeout(GRACE, async { tokio::join!(peer, server) })
         .await
@@ -70,6 +74,10 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         attempt_timeout: peerup_operator_client::Config::ATTEMPT,
     });
     let stored = stored(&store, &seed);
+    let store = Arc::new(store);
+    let server = Server::bind(Arc::clone(&store))
+        .inspect_err(|error| tracing::error!(%error, "there is no local API"))
+        .ok();
     let agent = Agent::start(Config {
         seed,
         stored,
@@ -78,11 +86,19 @@ async fn peer(settings: RunArgs, board: Board, metrics: Metrics, stop: Cancellat
         patience: PATIENCE,
         board: board.clone(),
         metrics,
-        store: Arc::new(store),
+        store,
         limits: ServiceLimits::default(),
     });
     services::begin(&agent.handle(), &board, &settings.expose, &settings.forward).await;
-    stop.cancelled().await;
+    let peer = local::Peer {
+        board,
+        handle: agent.handle(),
+        stop: stop.clone(),
+    };
+    match server {
+        Some(server) => server.run(peer).await,
+        None => stop.cancelled().await,
+    }
     agent.shutdown().await;
 }
 

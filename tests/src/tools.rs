@@ -19,6 +19,12 @@ pub fn promtool() -> Result<PathBuf> {
     Ok(directory.join("promtool"))
 }
 
+/// The path of prometheus.
+pub fn prometheus() -> Result<PathBuf> {
+    let directory = script("hack/prometheus")?;
+    Ok(directory.join("prometheus"))
+}
+
 /// A command of turnutils_stunclient, a STUN client of others, on a machine of the lab.
 pub fn stunclient(machine: &Namespace) -> Result<Command> {
     let directory = script("hack/coturn")?;

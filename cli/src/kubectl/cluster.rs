@@ -28,11 +28,20 @@ pub(super) struct Target {
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) namespace: String,
+    /// What kubectl has to be told to mean the same.
+    pub(super) flags: Vec<String>,
 }
 
 impl Target {
     /// A client, which has not asked anything yet.
     pub(super) async fn connect(self) -> Result<Cluster, Failure> {
+        let mut flags = Vec::new();
+        if let Some(context) = &self.context {
+            flags.extend(["--context".to_owned(), context.clone()]);
+        }
+        if let Some(file) = &self.kubeconfig {
+            flags.extend(["--kubeconfig".to_owned(), file.display().to_string()]);
+        }
         let options = KubeConfigOptions {
             context: self.context,
             ..KubeConfigOptions::default()
@@ -59,7 +68,12 @@ impl Target {
             .namespace
             .unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| unusable(&error))?;
-        Ok(Cluster { client, namespace })
+        flags.extend(["--namespace".to_owned(), namespace.clone()]);
+        Ok(Cluster {
+            client,
+            namespace,
+            flags,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ mod services;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wanted;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use client::{Client, ClientError};
 pub use problem::title;
 pub use routes::Peer;
 pub use server::Server;
+pub use tunnel::bridge;
 pub use wire::{Comparison, Emoji, Hop, Outcome, Pong};
 
 /// Paths of the API.

@@ -1,13 +1,15 @@
 //! Peers outside ping, verify each other, and use a pod's service.
 
 use std::net::TcpListener;
-use std::process::Output;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use peerup_crds::{Peer, PeerNetwork};
+use peerup_tests::programs;
 use peerup_tests::story::laptop::{Laptop, text_of};
 use peerup_tests::story::{NETWORK, SHOP};
 use peerup_tests::wait::patiently;
@@ -136,6 +138,75 @@ fn report(output: &Output) -> Result<Value> {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(report["verified"] == true, "{report}");
     Ok(report)
+}
+
+/// The program under the name by which kubectl finds it.
+async fn plugin(arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(programs::path("peerup")?);
+    command
+        .arg0("kubectl-peerup")
+        .args(arguments)
+        .args(["--namespace", SHOP]);
+    println!("$ kubectl peerup {}", arguments.join(" "));
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+async fn pages_pod(world: &World) -> Result<(String, String)> {
+    let peers = world.cluster.list::<Peer>(SHOP).await?;
+    let peer = peers
+        .iter()
+        .find(|peer| is_pages(peer))
+        .context("no Peer")?;
+    let pod = peer.spec.pod_ref.as_ref().context("no pod")?;
+    Ok((pod.name.clone(), peer.spec.display_name.clone()))
+}
+
+pub(crate) async fn a_pod_is_asked_through_kubectl(world: &mut World) -> Result<()> {
+    let (pod, name) = pages_pod(world).await?;
+    let checked = plugin(&["netcheck", &pod]).await?;
+    let text = text_of(&checked);
+    println!("{text}");
+    ensure!(checked.status.success(), "{text}");
+    for words in [
+        "grade    B: ",
+        "filtering AddressDependent",
+        "because somebody asked",
+    ] {
+        ensure!(text.contains(words), "no {words:?}");
+    }
+    let own = plugin(&["status", &pod, "--json"]).await?;
+    let status: Value = serde_json::from_slice(&own.stdout).context(text_of(&own))?;
+    ensure!(status["membership"]["name"] == name, "{status}");
+    let pinged = plugin(&["ping", &pod, "laptop", "--count", "1"]).await?;
+    let text = text_of(&pinged);
+    ensure!(text.contains("laptop [UNVERIFIED]"), "{text}");
+    let missing = plugin(&["netcheck", "nothing"]).await?;
+    let text = text_of(&missing);
+    ensure!(
+        !missing.status.success() && text.contains("not found"),
+        "{text}"
+    );
+    Ok(())
+}
+
+pub(crate) async fn a_pod_and_a_laptop_verify_each_other(world: &mut World) -> Result<()> {
+    let (pod, name) = pages_pod(world).await?;
+    let laptop = world.laptop()?;
+    let (mine, theirs) = (
+        ["verify", &name, "--yes", "--json"],
+        ["verify", &pod, "laptop", "--yes", "--json"],
+    );
+    let (here, there) = tokio::join!(laptop.ask(&mine), plugin(&theirs));
+    let (here, there) = (report(&here?)?, report(&there?)?);
+    ensure!(here["digits"] == there["digits"], "{here} {there}");
+    let pinged = plugin(&["ping", &pod, "laptop", "--count", "1"]).await?;
+    let text = text_of(&pinged);
+    ensure!(text.contains("laptop [VERIFIED]"), "{text}");
+    // Where it is required, that is enough now.
+    let port = world.port.context("nothing is forwarded")?;
+    require(world, "Required").await?;
+    page(port).await?;
+    require(world, "Preferred").await
 }
 
 pub(crate) async fn where_it_is_required_the_unverified_are_refused(

@@ -15,6 +15,7 @@ mod evidence;
 mod expiry;
 mod faults;
 mod first_use;
+mod grades;
 mod groups;
 mod hygiene;
 mod install;
@@ -22,6 +23,7 @@ mod leaving;
 mod logs;
 mod outside;
 mod pods;
+mod prometheus;
 mod snapshot;
 mod wire;
 mod world;
@@ -55,7 +57,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 36] = steps! {
+const STEPS: [Step; 42] = steps! {
     vital install::helm_installs_the_operator;
     usual install::helm_test_passes;
     vital install::the_examples_apply;
@@ -75,8 +77,14 @@ const STEPS: [Step; 36] = steps! {
     usual first_use::a_laptop_reaches_it_by_service_account;
     usual first_use::a_ping_shows_that_nobody_has_verified;
     usual first_use::two_people_verify_each_other;
+    usual first_use::a_pod_is_asked_through_kubectl;
     usual first_use::where_it_is_required_the_unverified_are_refused;
+    usual first_use::a_pod_and_a_laptop_verify_each_other;
     usual first_use::the_service_goes;
+    usual grades::a_prometheus_watches;
+    usual grades::without_udp_it_is_d;
+    usual grades::without_a_way_out_the_operator_says_f;
+    usual grades::with_its_network_back_it_is_b;
     usual groups::groups_authorise_each_other;
     usual groups::twenty_do_while_the_relay_restarts;
     usual bad_input::pods::a_wrong_network_name_is_told;

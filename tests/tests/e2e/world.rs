@@ -10,6 +10,7 @@ use peerup_tests::story::laptop::Laptop;
 use peerup_tests::story::shell::Show;
 
 use crate::logs::Logs;
+use crate::prometheus::Prometheus;
 use crate::snapshot::Snapshot;
 use crate::wire::Capture;
 
@@ -32,6 +33,10 @@ pub(crate) struct World {
     pub(crate) port: Option<u16>,
     /// What passes at the relay's ports outside.
     pub(crate) wire: Option<Capture>,
+    /// What watches the cluster.
+    pub(crate) prometheus: Option<Prometheus>,
+    /// Name of the pod whose network is cut.
+    pub(crate) victim: Option<String>,
     directory: PathBuf,
 }
 
@@ -51,6 +56,8 @@ impl World {
             desktop: None,
             port: None,
             wire: None,
+            prometheus: None,
+            victim: None,
             cluster,
             directory,
         })
@@ -74,6 +81,11 @@ impl World {
     /// The other peer outside.
     pub(crate) fn desktop(&self) -> Result<&Laptop> {
         self.desktop.as_ref().context("the desktop does not run")
+    }
+
+    /// The Prometheus that watches.
+    pub(crate) fn prometheus(&self) -> Result<&Prometheus> {
+        self.prometheus.as_ref().context("no Prometheus watches")
     }
 
     /// Ends what runs here; what lies in the directory is worth something after a failure only.

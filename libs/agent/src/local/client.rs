@@ -12,11 +12,13 @@ use peerup_protocol::id::{PeerName, ServiceName};
 use peerup_protocol::service::{Expose, Forward};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::caller::may_call;
 use super::socket::Place;
+use super::tunnel::Tunnel;
 use super::wire::{
     Compared, Comparison, Decided, Decision, Digits, Forwarding, Hop, Named, Offering, Outcome,
     Pong, ReadOut,
@@ -61,6 +63,14 @@ pub enum ClientError {
     /// The peer refused; the title is one word, the detail a sentence.
     #[error("{}", .0.detail.as_deref().unwrap_or(&.0.title))]
     Refused(Problem),
+    /// The command that leads to the peer failed.
+    #[error("{command}: {why}")]
+    Tunnel {
+        /// The command.
+        command: String,
+        /// What it said.
+        why: String,
+    },
     /// The answer is none of ours.
     #[error(
         "the running peer gave an unexpected answer ({0}); is it of another version? `peerup stop`, then `peerup start`"
@@ -68,19 +78,31 @@ pub enum ClientError {
     Unexpected(String),
 }
 
-/// Speaks with the peer that runs on a state directory.
+/// Speaks with a running peer.
 #[derive(Debug, Clone)]
-pub struct Client {
-    state: PathBuf,
+pub struct Client(Way);
+
+/// Where the peer is.
+#[derive(Debug, Clone)]
+enum Way {
+    /// On this machine, with this state directory.
+    Here(PathBuf),
+    /// At the other end of a command, which is started for each call.
+    Through(Vec<String>),
 }
 
 impl Client {
-    /// Nothing is sent yet.
+    /// The peer that runs on a state directory. Nothing is sent yet.
     #[must_use]
     pub fn new(state: &Path) -> Self {
-        Self {
-            state: state.to_owned(),
-        }
+        Self(Way::Here(state.to_owned()))
+    }
+
+    /// The peer whose socket is standard input and output of this command, program and arguments. Nothing is started
+    /// yet.
+    #[must_use]
+    pub fn through(command: Vec<String>) -> Self {
+        Self(Way::Through(command))
     }
 
     /// The peer's status.
@@ -218,47 +240,81 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let place = match Place::open(&self.state) {
-            Ok(place) => place,
-            Err(error) => return Err(self.absent(&self.state, error)),
+        let (status, text) = match &self.0 {
+            Way::Here(state) => here(state, method, path, body).await?,
+            Way::Through(command) => through(command, method, path, body).await?,
         };
-        let stream = match place.connect().await {
-            Ok(stream) => stream,
-            Err(error) => return Err(self.absent(place.shown(), error)),
+        read(status, &text)
+    }
+}
+
+async fn here(
+    state: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<(StatusCode, Vec<u8>), ClientError> {
+    let (stream, shown) = connect(state).await?;
+    exchange(stream, method, path, body)
+        .await
+        .map_err(|error| broken(state, &shown, error))
+}
+
+async fn through(
+    command: &[String],
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<(StatusCode, Vec<u8>), ClientError> {
+    let failed = |why| ClientError::Tunnel {
+        command: command.join(" "),
+        why,
+    };
+    let (tunnel, stream) = Tunnel::open(command).map_err(|error| failed(error.to_string()))?;
+    match exchange(stream, method, path, body).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(failed(tunnel.why(&error).await)),
+    }
+}
+
+/// The socket of the peer that runs on a state directory, and its path as people know it.
+pub(super) async fn connect(state: &Path) -> Result<(UnixStream, PathBuf), ClientError> {
+    let place = match Place::open(state) {
+        Ok(place) => place,
+        Err(error) => return Err(absent(state, state, error)),
+    };
+    let stream = match place.connect().await {
+        Ok(stream) => stream,
+        Err(error) => return Err(absent(state, place.shown(), error)),
+    };
+    refuse_foreign(&stream, place.shown())?;
+    Ok((stream, place.shown().to_owned()))
+}
+
+/// What a connection that broke means: maybe the peer has just ended.
+fn broken(state: &Path, path: &Path, source: io::Error) -> ClientError {
+    match is_running(state) {
+        Ok(false) => ClientError::NotRunning(state.to_owned()),
+        Ok(true) | Err(_) => ClientError::Io {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}
+
+/// What a missing socket, or one on which nobody listens, means.
+fn absent(state: &Path, path: &Path, error: io::Error) -> ClientError {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    if !absent.contains(&error.kind()) {
+        return ClientError::Io {
+            path: path.to_owned(),
+            source: error,
         };
-        refuse_foreign(&stream, place.shown())?;
-        let call = timeout(CALL, exchange(stream, method, path, body)).await;
-        match call.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok((status, text)) => read(status, &text),
-            Err(error) => Err(self.broken(place.shown(), error)),
-        }
     }
-
-    /// What a connection that broke means: maybe the peer has just ended.
-    fn broken(&self, path: &Path, source: io::Error) -> ClientError {
-        match is_running(&self.state) {
-            Ok(false) => ClientError::NotRunning(self.state.clone()),
-            Ok(true) | Err(_) => ClientError::Io {
-                path: path.to_owned(),
-                source,
-            },
-        }
-    }
-
-    /// What a missing socket, or one on which nobody listens, means.
-    fn absent(&self, path: &Path, error: io::Error) -> ClientError {
-        let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
-        if !absent.contains(&error.kind()) {
-            return ClientError::Io {
-                path: path.to_owned(),
-                source: error,
-            };
-        }
-        match is_running(&self.state) {
-            Ok(true) => ClientError::Silent(self.state.clone()),
-            Ok(false) => ClientError::NotRunning(self.state.clone()),
-            Err(error) => error.into(),
-        }
+    match is_running(state) {
+        Ok(true) => ClientError::Silent(state.to_owned()),
+        Ok(false) => ClientError::NotRunning(state.to_owned()),
+        Err(error) => error.into(),
     }
 }
 
@@ -284,7 +340,18 @@ fn refuse_foreign(stream: &UnixStream, path: &Path) -> Result<(), ClientError> {
 }
 
 async fn exchange(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> io::Result<(StatusCode, Vec<u8>)> {
+    timeout(CALL, exchanged(stream, method, path, body))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchanged(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     method: Method,
     path: &str,
     body: &impl Serialize,

@@ -1,0 +1,184 @@
+//! A pod whose network gets worse and better again: grade, conditions, counts, metrics and alerts say the same.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use peerup_crds::{Peer, PeerNetwork};
+use peerup_tests::story::{HOME, NETWORK, SHOP, facts};
+use peerup_tests::wait::patiently;
+use serde_json::{Value, json};
+
+use crate::prometheus::Prometheus;
+use crate::world::World;
+
+/// Longest time for a grade to be measured, reported, stabilised and written.
+const LIMIT: Duration = Duration::from_secs(150);
+/// Alerts about pods, not about laptops that were closed.
+const PODS: [(&str, &str); 2] = [("network", NETWORK), ("type", "Pod")];
+
+/// A table of nftables in the pod's network namespace that lets its own traffic, and what this chain does not stop.
+fn rules(chain: &str) -> String {
+    format!(
+        "table inet cut {{}}\ndelete table inet cut\n\
+         table inet cut {{ chain out {{ type filter hook output priority 0; oifname \"lo\" accept; {chain} }} }}\n"
+    )
+}
+
+pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
+    periods(
+        world,
+        json!({
+            "probePeriodSeconds": 5, "reportPeriodSeconds": 5,
+            "offlineAfterSeconds": 10, "stabilizationSeconds": 5,
+        }),
+    )
+    .await?;
+    let directory = world.directory().join("prometheus");
+    let prometheus = Prometheus::start(&directory).await?;
+    let pods = world.cluster.web_pods().await?;
+    let pod = pods.first().context("no pod")?.clone();
+    world.prometheus = Some(prometheus);
+    world.victim = Some(pod.name_any());
+    agree(world, "B", ("True", "GradeB")).await?;
+    world.prometheus()?.resolves("PeerupGradeD", &[]).await?;
+    world
+        .prometheus()?
+        .resolves("PeerupPeerOffline", &PODS)
+        .await
+}
+
+pub(crate) async fn without_udp_it_is_d(world: &mut World) -> Result<()> {
+    // Names are asked for over UDP, too.
+    cut(world, &rules("meta l4proto udp udp dport != 53 drop;")).await?;
+    agree(world, "D", ("True", "GradeD")).await?;
+    let evidence = evidence(world).await?;
+    ensure!(evidence == ["udp-blocked"], "{evidence:?}");
+    let labels = [("network", NETWORK)];
+    world.prometheus()?.fires("PeerupGradeD", &labels).await
+}
+
+pub(crate) async fn without_a_way_out_the_operator_says_f(world: &mut World) -> Result<()> {
+    // Answers to Prometheus and the kubelet still leave.
+    cut(world, &rules("tcp sport 9465 accept; drop;")).await?;
+    agree(world, "F", ("False", "GradeF")).await?;
+    world.prometheus()?.fires("PeerupPeerOffline", &PODS).await
+}
+
+pub(crate) async fn with_its_network_back_it_is_b(world: &mut World) -> Result<()> {
+    cut(world, "delete table inet cut\n").await?;
+    agree(world, "B", ("True", "GradeB")).await?;
+    for alert in ["PeerupPeerOffline", "PeerupGradeD"] {
+        world.prometheus()?.resolves(alert, &PODS[..1]).await?;
+    }
+    world.prometheus = None;
+    periods(world, Value::Null).await
+}
+
+async fn periods(world: &World, reachability: Value) -> Result<()> {
+    let patch = json!({ "spec": { "reachability": reachability } });
+    println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
+    let networks = Api::<PeerNetwork>::namespaced(world.cluster.client.clone(), SHOP);
+    networks
+        .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
+}
+
+async fn victim(world: &World) -> Result<Pod> {
+    let name = world.victim.as_ref().context("no pod was chosen")?;
+    world.cluster.get::<Pod>(SHOP, name).await
+}
+
+/// Loads rules in the network namespace of the pod, which its node finds by the pod's uid.
+async fn cut(world: &World, rules: &str) -> Result<()> {
+    let pod = victim(world).await?;
+    let (uid, spec) = (pod.uid().context("no uid")?, pod.spec.context("no spec")?);
+    let node = spec.node_name.context("no node")?;
+    let script = format!(
+        "for group in /proc/[0-9]*/cgroup; do \
+           if grep -qsE \"{uid}|{}\" $group; then \
+             nsenter --net=${{group%/cgroup}}/ns/net nft -f - && exit; \
+           fi; \
+         done; exit 1",
+        uid.replace('-', "_")
+    );
+    let engine = std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or("docker".to_owned());
+    let line = format!("{engine} exec -i {node} bash -c '{script}'");
+    world.cluster.shell.feed(&line, rules)?.ok().map(drop)
+}
+
+async fn evidence(world: &World) -> Result<Vec<String>> {
+    let pod = victim(world).await?;
+    let peers = world.cluster.list::<Peer>(SHOP).await?;
+    let status = facts::peer_of(&pod, &peers)?.status.clone();
+    Ok(status.context("no status")?.evidence)
+}
+
+/// Waits until all who tell of the pod's grade tell this one.
+async fn agree(world: &World, grade: &str, condition: (&str, &str)) -> Result<()> {
+    patiently(&format!("grade {grade} everywhere"), LIMIT, async || {
+        let pod = victim(world).await?;
+        let (status, reason) = condition;
+        facts::pod_says(&pod, "peerup.dev/Reachable", status, reason)?;
+        let peers = world.cluster.list::<Peer>(SHOP).await?;
+        let peer = facts::peer_of(&pod, &peers)?;
+        let said = facts::peer_condition(peer, "Reachable", status)?;
+        ensure!(said.reason == reason, "the Peer says {}", said.reason);
+        ensure!(graded(peer) == grade, "the Peer has {}", graded(peer));
+        let count = peers.iter().filter(|peer| graded(peer) == grade).count();
+        counted(world, grade, count).await?;
+        let pods = peers
+            .iter()
+            .filter(|peer| peer.spec.pod_ref.is_some() && graded(peer) == grade);
+        operator_counts(world, grade, pods.count()).await?;
+        // What is cut off measures on, and says the same or that it is offline.
+        let metrics = world.cluster.metrics(SHOP, &pod.name_any())?;
+        let line = format!("peerup_reachability_grade{{grade=\"{grade}\"}} 1");
+        ensure!(metrics.lines().any(|is| is == line), "no {line}");
+        Ok(())
+    })
+    .await
+}
+
+fn graded(peer: &Peer) -> String {
+    let grade = peer.status.as_ref().and_then(|status| status.grade);
+    grade.map_or_else(String::new, |grade| grade.to_string())
+}
+
+/// The network's own count.
+async fn counted(world: &World, grade: &str, expected: usize) -> Result<()> {
+    let network = world.cluster.get::<PeerNetwork>(SHOP, NETWORK).await?;
+    let status = serde_json::to_value(network.status)?;
+    let count = &status["peers"]["grades"][grade.to_lowercase()];
+    ensure!(
+        count.as_u64() == Some(expected as u64),
+        "the network counts {count} with {grade}, there are {expected}"
+    );
+    Ok(())
+}
+
+/// The operator's metric.
+async fn operator_counts(world: &World, grade: &str, expected: usize) -> Result<()> {
+    let mut said = Vec::new();
+    for pod in world.cluster.list::<Pod>(HOME).await? {
+        let metrics = world.cluster.metrics(HOME, &pod.name_any())?;
+        let labels = [
+            format!("network=\"{NETWORK}\""),
+            format!("grade=\"{grade}\""),
+            "type=\"Pod\"".to_owned(),
+        ];
+        let mut lines = metrics.lines().filter(|line| {
+            line.starts_with("peerup_peers{") && labels.iter().all(|label| line.contains(label))
+        });
+        said.extend(lines.next().map(str::to_owned));
+    }
+    let end = format!(" {expected}");
+    ensure!(
+        said.iter().any(|line| line.ends_with(&end)),
+        "expected {expected}, the operator says {said:?}"
+    );
+    Ok(())
+}
