@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use peerup_crds::{Peer, PeerNetwork};
 use peerup_tests::story::{HOME, NETWORK, SHOP, facts};
 use peerup_tests::wait::patiently;
@@ -28,14 +28,7 @@ fn rules(chain: &str) -> String {
 }
 
 pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
-    periods(
-        world,
-        json!({
-            "probePeriodSeconds": 5, "reportPeriodSeconds": 5,
-            "offlineAfterSeconds": 10, "stabilizationSeconds": 5,
-        }),
-    )
-    .await?;
+    periods(world, quick()).await?;
     let directory = world.directory().join("prometheus");
     let prometheus = Prometheus::start(&directory).await?;
     let pods = world.cluster.web_pods().await?;
@@ -54,8 +47,8 @@ pub(crate) async fn without_udp_it_is_d(world: &mut World) -> Result<()> {
     // Names are asked for over UDP, too.
     cut(world, &rules("meta l4proto udp udp dport != 53 drop;")).await?;
     agree(world, "D", ("True", "GradeD")).await?;
-    let evidence = evidence(world).await?;
-    ensure!(evidence == ["udp-blocked"], "{evidence:?}");
+    let status = status(world).await?;
+    ensure!(status["evidence"] == json!(["udp-blocked"]), "{status}");
     let labels = [("network", NETWORK)];
     world.prometheus()?.fires("PeerupGradeD", &labels).await
 }
@@ -70,11 +63,89 @@ pub(crate) async fn without_a_way_out_the_operator_says_f(world: &mut World) -> 
 pub(crate) async fn with_its_network_back_it_is_b(world: &mut World) -> Result<()> {
     cut(world, "delete table inet cut\n").await?;
     agree(world, "B", ("True", "GradeB")).await?;
-    for alert in ["PeerupPeerOffline", "PeerupGradeD"] {
-        world.prometheus()?.resolves(alert, &PODS[..1]).await?;
+    world
+        .prometheus()?
+        .resolves("PeerupPeerOffline", &PODS)
+        .await?;
+    world
+        .prometheus()?
+        .resolves("PeerupGradeD", &PODS[..1])
+        .await
+}
+
+/// An Internet of two STUN servers on each node, and a masquerade with random ports before it.
+const INTERNET: &str = "\
+ip netns add outside
+ip link add outside type veth peer name inside netns outside
+ip addr add 11.0.0.254/24 dev outside
+ip link set outside up
+ip -n outside addr add 11.0.0.1/24 dev inside
+ip -n outside addr add 11.0.0.2/24 dev inside
+ip -n outside link set inside up
+nft -f - <<RULES
+table inet outside {
+  chain post { type nat hook postrouting priority srcnat - 10; oifname \"outside\" masquerade fully-random; }
+}
+RULES
+chmod +x /peerup-test-stun
+ip netns exec outside /peerup-test-stun 11.0.0.1:3478 11.0.0.2:3478 </dev/null >/dev/null 2>&1 &";
+
+/// Takes it down again.
+const NO_INTERNET: &str = "\
+nft delete table inet outside
+ip netns pids outside | xargs -r kill
+ip link delete outside
+ip netns delete outside";
+
+pub(crate) async fn behind_a_masquerade_the_internet_sees_d(world: &mut World) -> Result<()> {
+    let nodes = Api::<Node>::all(world.cluster.client.clone());
+    let nodes = nodes.list(&ListParams::default()).await?;
+    let server = env!("CARGO_BIN_EXE_peerup-test-stun");
+    for node in &nodes {
+        let (engine, name) = (engine(), node.name_any());
+        let copy = format!("{engine} cp {server} {name}:/peerup-test-stun");
+        world.cluster.shell.run(&copy)?.ok()?;
+        on_node(world, &name, INTERNET)?;
+    }
+    let mut internet = quick();
+    internet["scope"] = json!("Internet");
+    internet["stunServers"] = json!(["11.0.0.1:3478", "11.0.0.2:3478"]);
+    periods(world, internet).await?;
+    agree(world, "D", ("True", "GradeD")).await?;
+    let status = status(world).await?;
+    ensure!(
+        status["scope"] == "Internet" && status["natType"] == "Symmetric",
+        "{status}"
+    );
+    ensure!(status["evidence"][0] == "mapping-differs", "{status}");
+    world
+        .prometheus()?
+        .fires("PeerupGradeD", &PODS[..1])
+        .await?;
+    periods(world, quick()).await?;
+    agree(world, "B", ("True", "GradeB")).await?;
+    for node in &nodes {
+        on_node(world, &node.name_any(), NO_INTERNET)?;
     }
     world.prometheus = None;
     periods(world, Value::Null).await
+}
+
+fn on_node(world: &World, node: &str, script: &str) -> Result<()> {
+    let line = format!("{} exec -i {node} bash -eus", engine());
+    world.cluster.shell.feed(&line, script)?.ok().map(drop)
+}
+
+fn engine() -> String {
+    std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or("docker".to_owned())
+}
+
+/// Periods as short as a network may have them.
+fn quick() -> Value {
+    json!({
+        "probePeriodSeconds": 5, "reportPeriodSeconds": 5,
+        "offlineAfterSeconds": 10, "stabilizationSeconds": 5,
+    })
 }
 
 async fn periods(world: &World, reachability: Value) -> Result<()> {
@@ -105,16 +176,15 @@ async fn cut(world: &World, rules: &str) -> Result<()> {
          done; exit 1",
         uid.replace('-', "_")
     );
-    let engine = std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or("docker".to_owned());
-    let line = format!("{engine} exec -i {node} bash -c '{script}'");
+    let line = format!("{} exec -i {node} bash -c '{script}'", engine());
     world.cluster.shell.feed(&line, rules)?.ok().map(drop)
 }
 
-async fn evidence(world: &World) -> Result<Vec<String>> {
+/// The status of the pod's Peer.
+async fn status(world: &World) -> Result<Value> {
     let pod = victim(world).await?;
     let peers = world.cluster.list::<Peer>(SHOP).await?;
-    let status = facts::peer_of(&pod, &peers)?.status.clone();
-    Ok(status.context("no status")?.evidence)
+    Ok(serde_json::to_value(&facts::peer_of(&pod, &peers)?.status)?)
 }
 
 /// Waits until all who tell of the pod's grade tell this one.

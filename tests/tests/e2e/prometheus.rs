@@ -128,6 +128,7 @@ impl Drop for Prometheus {
 fn rules() -> Result<Value> {
     let mut helm = Command::new(helm()?);
     helm.args(["template", "peerup", CHART])
+        .args(["--kube-version", "1.33.0"])
         .args(["--api-versions", "monitoring.coreos.com/v1/PrometheusRule"])
         .args(["--show-only", "templates/monitoring/prometheusrule.yaml"]);
     for alert in WATCHED {

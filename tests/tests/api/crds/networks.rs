@@ -42,6 +42,20 @@ async fn bad_networks_are_refused() -> Result<()> {
             "must be of type object",
         ),
         (
+            json!({ "pairing": { "maxFailedAttempts": 0 } }),
+            "should be greater than or equal to 1",
+        ),
+    ] {
+        refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_reachability_is_refused() -> Result<()> {
+    let (networks, _, _) = kinds().await?;
+    for (spec, words) in [
+        (
             json!({ "reachability": { "offlineAfterSeconds": 10 } }),
             "must be greater than reportPeriodSeconds",
         ),
@@ -64,10 +78,6 @@ async fn bad_networks_are_refused() -> Result<()> {
         (
             json!({ "reachability": { "minimumGrade": "F" } }),
             "Unsupported value: \"F\"",
-        ),
-        (
-            json!({ "pairing": { "maxFailedAttempts": 0 } }),
-            "should be greater than or equal to 1",
         ),
     ] {
         refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
