@@ -4,6 +4,7 @@ mod alerts;
 mod checks;
 mod install;
 mod installed;
+mod metrics;
 mod policies;
 mod render;
 mod rights;
