@@ -30,7 +30,7 @@ fn rules(chain: &str) -> String {
 pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
     periods(world, quick()).await?;
     let directory = world.directory().join("prometheus");
-    let prometheus = Prometheus::start(&directory).await?;
+    let prometheus = Prometheus::start(&world.cluster, &directory).await?;
     let pods = world.cluster.web_pods().await?;
     let pod = pods.first().context("no pod")?.clone();
     world.prometheus = Some(prometheus);

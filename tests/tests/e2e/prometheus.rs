@@ -1,4 +1,5 @@
-//! A Prometheus on this machine that watches the cluster through the API server, with the chart's own rules.
+//! A Prometheus on this machine that watches the cluster through the API server, with the chart's own rules. Debian's
+//! is built without its discovery of Kubernetes, so the pods are listed here, by the annotations that they have for it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,11 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::BASE64;
-use peerup_tests::story::CHART;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use peerup_crds::names;
+use peerup_tests::story::cluster::Cluster;
+use peerup_tests::story::{CHART, HOME, SHOP};
 use peerup_tests::tools::{helm, prometheus, run};
 use peerup_tests::wait::patiently;
 use serde_json::{Value, json};
 
+/// The file that lists what is watched.
+const TARGETS: &str = "targets.json";
 /// Below the ports that the kernel gives away.
 const PORTS: std::ops::Range<u16> = 19_800..19_900;
 /// Longest time for a server to begin, or an alert to come or go.
@@ -25,18 +32,20 @@ const WATCHED: [&str; 2] = ["PeerupGradeD", "PeerupPeerOffline"];
 pub(crate) struct Prometheus {
     child: Child,
     port: u16,
+    targets: PathBuf,
+    host: String,
 }
 
 impl Prometheus {
     /// Starts it with its files in this directory, and waits until it has seen the operator and a sidecar.
-    pub(crate) async fn start(directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(cluster: &Cluster, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let port = PORTS
             .into_iter()
             .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
             .context("no port is free")?;
         fs::write(directory.join("rules.yaml"), rules()?.to_string())?;
-        let config = config(directory)?;
+        let (config, host) = config(directory)?;
         fs::write(directory.join("prometheus.yaml"), config.to_string())?;
         let log = fs::File::create(directory.join("log"))?;
         let child = Command::new(prometheus()?)
@@ -54,13 +63,19 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .context("start prometheus")?;
-        let server = Self { child, port };
+        let server = Self {
+            child,
+            port,
+            targets: directory.join(TARGETS),
+            host,
+        };
         for expected in [
             "count(peerup_peers) > 0",
             "count(peerup_joined == 1) > 2",
             "count(peerup_relay_reservations) > 0",
         ] {
             patiently(expected, LIMIT, async || {
+                server.look(cluster).await?;
                 let answer = server.get("query", &[("query", expected)]).await?;
                 let found = answer["data"]["result"].as_array().map_or(0, Vec::len);
                 ensure!(found > 0, "{answer}");
@@ -69,6 +84,33 @@ impl Prometheus {
             .await?;
         }
         Ok(server)
+    }
+
+    /// Lists the pods that want to be watched.
+    async fn look(&self, cluster: &Cluster) -> Result<()> {
+        let mut targets = Vec::new();
+        for namespace in [HOME, SHOP] {
+            let pods = cluster.list::<Pod>(namespace).await?;
+            targets.extend(pods.iter().filter_map(|pod| self.target(namespace, pod)));
+        }
+        let new = self.targets.with_extension("new");
+        fs::write(&new, json!(targets).to_string())?;
+        Ok(fs::rename(&new, &self.targets)?)
+    }
+
+    fn target(&self, namespace: &str, pod: &Pod) -> Option<Value> {
+        let annotation = |name: &str| pod.annotations().get(&format!("prometheus.io/{name}"));
+        annotation("scrape").filter(|wanted| *wanted == "true")?;
+        let (name, port) = (pod.name_any(), annotation("port")?);
+        let page = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
+        let network = pod.labels().get(names::labels::NETWORK_UID).cloned();
+        Some(json!({
+            "targets": [self.host],
+            "labels": {
+                "__metrics_path__": page, "namespace": namespace, "pod": name, "instance": name,
+                "peerup_dev_network_uid": network.unwrap_or_default(),
+            },
+        }))
     }
 
     async fn get(&self, what: &str, parameters: &[(&str, &str)]) -> Result<Value> {
@@ -141,10 +183,10 @@ fn rules() -> Result<Value> {
     Ok(json!({ "groups": groups }))
 }
 
-/// Finds pods by their annotations, and reaches them through the API server.
-fn config(directory: &Path) -> Result<Value> {
+/// Reaches pods through the API server; also says where that is.
+fn config(directory: &Path) -> Result<(Value, String)> {
     let path = std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set")?;
-    let text = fs::read_to_string(&path)?;
+    let text = fs::read_to_string(path)?;
     let kubeconfig: Value = serde_saphyr::from_str(&text)?;
     let cluster = &kubeconfig["clusters"][0]["cluster"];
     let user = &kubeconfig["users"][0]["user"];
@@ -155,33 +197,17 @@ fn config(directory: &Path) -> Result<Value> {
         "cert_file": file(directory, "client.crt", &user["client-certificate-data"])?,
         "key_file": file(directory, "client.key", &user["client-key-data"])?,
     });
-    let pod = "__meta_kubernetes_pod_name";
-    let namespace = "__meta_kubernetes_namespace";
-    let annotation = |name: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{name}");
-    Ok(json!({
+    let config = json!({
         "global": { "scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s" },
         "rule_files": [directory.join("rules.yaml")],
         "scrape_configs": [{
             "job_name": "peerup",
             "scheme": "https",
             "tls_config": tls,
-            "kubernetes_sd_configs": [{ "role": "pod", "kubeconfig_file": PathBuf::from(path) }],
-            "relabel_configs": [
-                { "source_labels": [annotation("scrape")], "regex": "true", "action": "keep" },
-                {
-                    "source_labels": [namespace, pod, &annotation("port")],
-                    "regex": "(.+);(.+);(.+)",
-                    "target_label": "__metrics_path__",
-                    "replacement": "/api/v1/namespaces/$1/pods/$2:$3/proxy/metrics",
-                },
-                { "target_label": "__address__", "replacement": host },
-                { "source_labels": [namespace], "target_label": "namespace" },
-                { "source_labels": [pod], "target_label": "pod" },
-                { "source_labels": [pod], "target_label": "instance" },
-                { "regex": "__meta_kubernetes_pod_label_(peerup_dev_network_uid)", "action": "labelmap" },
-            ],
+            "file_sd_configs": [{ "files": [directory.join(TARGETS)] }],
         }],
-    }))
+    });
+    Ok((config, host.to_owned()))
 }
 
 /// Writes what a kubeconfig holds in base64.
