@@ -150,6 +150,7 @@ struct Question {
     transaction: TransactionId,
     sent: usize,
     mapped: Option<SocketAddr>,
+    /// By the server, or by this machine, which knows no way to it.
     refused: bool,
     rewritten: bool,
 }
@@ -266,6 +267,14 @@ impl Prober {
         let [first, _] = &self.rounds;
         let straight = first.iter().filter(|question| !question.rewritten);
         (self.round > 0).then(|| straight.filter_map(Question::answer).collect())
+    }
+
+    /// There is no way to this address from here: nobody waits for its answer in this round.
+    pub fn handle_no_route(&mut self, to: SocketAddr) {
+        let questions = self.rounds.get_mut(self.round).into_iter().flatten();
+        for question in questions.filter(|question| question.to == to) {
+            question.refused = true;
+        }
     }
 
     /// Takes a datagram. What is not an answer to an open question, from the

@@ -121,7 +121,7 @@ impl Relay {
         let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
         let (_, value) = lines
             .find(|(found, _)| *found == name)
-            .with_context(|| format!("no metric {name} in\n{text}"))?;
+            .with_context(|| format!("the relay has no metric {name}"))?;
         Ok(value.parse()?)
     }
 

@@ -92,11 +92,15 @@ fn tests_are_found_in_every_form() {
             "    vital pods::joined;\n    usual deep::er::left;\n}",
         ),
         source(
+            "tests/tests/lab/main.rs",
+            "        usual stun::seen;\n    };",
+        ),
+        source(
             "tests/tests/e2e/pods.rs",
             "pub(crate) async fn not_a_step() {}",
         ),
     ]);
-    let expected = ["holds", "joined", "left", "paused", "plain"];
+    let expected = ["holds", "joined", "left", "paused", "plain", "seen"];
     assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
 }
 
@@ -122,7 +126,7 @@ fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// Names of all tests: functions marked as such, in macros too, and the steps of the e2e tier.
+/// Names of all tests: functions marked as such, in macros too, and what the tables of the lab and e2e tiers list.
 fn tests(sources: &[Source]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in sources.iter().filter(|source| source.is_rust()) {
@@ -134,7 +138,7 @@ fn tests(sources: &[Source]) -> BTreeSet<String> {
                 marked = false;
             }
         }
-        if source.path == "tests/tests/e2e/main.rs" {
+        if ["tests/tests/e2e/main.rs", "tests/tests/lab/main.rs"].contains(&source.path.as_str()) {
             names.extend(source.text.lines().filter_map(step).map(str::to_owned));
         }
     }

@@ -6,6 +6,7 @@
 //! name has it are run.
 
 mod grades;
+mod stun;
 mod world;
 
 use std::pin::Pin;
@@ -44,18 +45,31 @@ macro_rules! tests {
 fn tests() -> Vec<Test> {
     let single = tests! {
         usual grades::a_restored_network_has_its_grade_back;
+        usual stun::a_client_of_others_learns_its_outside_address;
+        usual stun::nonsense_and_replays_change_nothing;
     };
     single.into_iter().chain(grades::rows()).collect()
 }
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = words.split_first()
+        && first == stun::ASK
+    {
+        return stun::ask(rest).map_or_else(
+            |error| {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let started = Instant::now();
-    run()
-        .unwrap_or_else(|error| {
-            println!("the lab tier can't begin: {error:#}");
-            Tally::of_a_bad_start()
-        })
-        .close(started.elapsed())
+    let tally = run().unwrap_or_else(|error| {
+        println!("the lab tier can't begin: {error:#}");
+        Tally::of_a_bad_start()
+    });
+    tally.close(started.elapsed())
 }
 
 fn run() -> Result<Tally> {

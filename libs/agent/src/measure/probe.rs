@@ -88,8 +88,14 @@ async fn mapping(
         }
         match output {
             Output::Done(measurement) => return measurement,
-            Output::Send { to, datagram } => sockets.send(to, &datagram).await,
-            Output::Hairpin { to, datagram } => others.send(to, &datagram).await,
+            Output::Send { to, datagram } => {
+                if !sockets.send(to, &datagram).await {
+                    prober.handle_no_route(to);
+                }
+            }
+            Output::Hairpin { to, datagram } => {
+                others.send(to, &datagram).await;
+            }
             Output::Wait(until) => tokio::select! {
                 () = sleep(until.saturating_sub(started.elapsed())) => (),
                 (from, datagram) = sockets.receive() => prober.handle_input(from, &datagram),
@@ -186,14 +192,18 @@ impl Sockets {
         }
     }
 
-    /// What can't be sent is not answered, which says enough.
-    async fn send(&self, to: SocketAddr, datagram: &[u8]) {
+    /// False when this machine knows no way to there. What can't be sent for another reason is not answered, which
+    /// says enough.
+    async fn send(&self, to: SocketAddr, datagram: &[u8]) -> bool {
         let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        if let Some(socket) = socket
-            && let Err(error) = socket.send_to(datagram, to).await
-        {
-            tracing::debug!(%to, %error, "STUN request is not sent");
-        }
+        let Some(socket) = socket else {
+            return false;
+        };
+        let Err(error) = socket.send_to(datagram, to).await else {
+            return true;
+        };
+        tracing::debug!(%to, %error, "STUN request is not sent");
+        error.kind() != io::ErrorKind::NetworkUnreachable
     }
 
     async fn receive(&self) -> (SocketAddr, Vec<u8>) {

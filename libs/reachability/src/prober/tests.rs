@@ -221,6 +221,36 @@ fn answers_must_come_from_whom_was_asked_with_its_id() {
 }
 
 #[test]
+fn nobody_waits_for_an_ip_version_without_a_way() {
+    let servers = [relay("11.0.0.1"), relay("2a00:1::1")];
+    let mut prober = prober(&servers, Scope::Internet);
+    let (mut now, mut asked) = (Duration::ZERO, 0);
+    let measurement = loop {
+        match prober.poll_output(now) {
+            Output::Send { to, .. } if to.is_ipv6() => {
+                asked += 1;
+                prober.handle_no_route(to);
+            }
+            Output::Send { to, datagram } => {
+                now += Duration::from_millis(10);
+                let local = Local {
+                    origin: to,
+                    other: to,
+                };
+                let answer = answer(&datagram, at("11.0.0.9:5000"), &local).unwrap();
+                prober.handle_input(to, &answer.bytes);
+            }
+            Output::Hairpin { .. } => (),
+            Output::Wait(until) => panic!("waits until {until:?}"),
+            Output::Done(measurement) => break measurement,
+        }
+    };
+    assert_eq!(asked, 4, "each port once a round");
+    assert_eq!(measurement.v4.rounds.each_ref().map(Vec::len), [2, 2]);
+    assert!(!measurement.v6.answered() && measurement.v6.local_port.is_some());
+}
+
+#[test]
 fn a_refusal_is_no_answer_and_is_not_repeated() {
     let mut prober = prober(
         &[Server {
