@@ -19,6 +19,10 @@ pub struct Site {
     pub line: Line,
     /// The client's address.
     pub address: IpAddr,
+    /// The router's address on the client's side.
+    gateway: IpAddr,
+    /// Length of the prefix of both.
+    length: u8,
     version: Version,
 }
 
@@ -29,7 +33,7 @@ impl Site {
         let client = Namespace::new(format!("{name}-client"))?;
         router.forward()?;
         let line = uplink.plug(&router, "wan")?;
-        let (own, address, length) = if nat.translates() {
+        let (gateway, address, length) = if nat.translates() {
             private(line.number, version)
         } else {
             routed(line.number, version)
@@ -37,25 +41,43 @@ impl Site {
         let link = client.name();
         router.ip(&format!(
             "link add lan type veth peer name eth0 netns {link}\n\
-             addr add {own}/{length} dev lan{nodad}\n\
+             addr add {gateway}/{length} dev lan{nodad}\n\
              link set lan up",
-            nodad = nodad(own)
-        ))?;
-        client.ip(&format!(
-            "addr add {address}/{length} dev eth0{nodad}\n\
-             link set eth0 up\n\
-             route add default via {own}",
-            nodad = nodad(address)
+            nodad = nodad(gateway)
         ))?;
         let site = Self {
             client,
             router,
             line,
             address,
+            gateway,
+            length,
             version,
         };
         site.set(nat)?;
+        site.connect(&site.client, "eth0")?;
         Ok(site)
+    }
+
+    /// Gives a machine the client's address and its way, over this device.
+    fn connect(&self, machine: &Namespace, device: &str) -> Result<()> {
+        let (address, length, nodad) = (self.address, self.length, nodad(self.address));
+        machine.ip(&format!(
+            "addr add {address}/{length} dev {device}{nodad}\n\
+             link set {device} up\n\
+             route add default via {}",
+            self.gateway
+        ))
+    }
+
+    /// Plugs this site's client into the router of the other site, in place of that one's own client.
+    pub fn move_client(&self, to: &Site) -> Result<()> {
+        let name = self.client.name();
+        to.client.ip(&format!(
+            "link set eth0 down\nlink set eth0 netns {name} name eth1"
+        ))?;
+        self.client.ip("link set eth0 down")?;
+        to.connect(&self.client, "eth1")
     }
 
     /// The address that the Internet sees.

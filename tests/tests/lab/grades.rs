@@ -1,6 +1,6 @@
 //! Each class of NAT gets its grade, whenever it is measured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use peerup_protocol::grade::{Evidence, Grade, NatType};
@@ -11,12 +11,19 @@ use peerup_tests::lab::nat::Nat;
 use peerup_tests::lab::peer::Peer;
 use peerup_tests::lab::site::Site;
 use peerup_tests::wait::eventually;
+use serde_json::Value;
 
 use crate::world::World;
 use crate::{Outcome, Test};
 
 /// How long a grade may take that a measurement of four seconds and the end of a connection lead to.
 const SOON: Duration = Duration::from_secs(90);
+
+/// How long a measurement takes at most that begins at once, on a machine that is busy.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// How many lines of a peer's log are shown when it does not find what it should.
+const LAST_LINES: usize = 60;
 
 /// What a peer finds.
 #[derive(Debug, Clone, Copy)]
@@ -133,8 +140,20 @@ async fn twice(world: &World, client: &Namespace, found: Found) -> Result<()> {
 
 /// Waits until the peer says this of itself.
 async fn settles(peer: &Peer, found: Found) -> Result<()> {
-    let settled = eventually("the grade", SOON, async || is(&report(peer)?, found)).await;
-    settled.with_context(|| format!("{} printed:\n{}", peer.name(), peer.output()))
+    let settled = eventually("the grade", SOON, async || {
+        let status = peer.status()?;
+        is(&report(&status)?, found)
+    });
+    settled.await.with_context(|| last_words(peer))
+}
+
+/// The end of what a peer has printed.
+fn last_words(peer: &Peer) -> String {
+    let output = peer.output();
+    let lines: Vec<&str> = output.lines().collect();
+    let last = lines.len().saturating_sub(LAST_LINES);
+    let end = lines.get(last..).unwrap_or_default().join("\n");
+    format!("{} printed at last:\n{end}", peer.name())
 }
 
 fn is(report: &Report, found: Found) -> Result<()> {
@@ -146,8 +165,7 @@ fn is(report: &Report, found: Found) -> Result<()> {
     Ok(())
 }
 
-fn report(peer: &Peer) -> Result<Report> {
-    let status = peer.status()?;
+fn report(status: &Value) -> Result<Report> {
     let report = status.get("reachability").context("nothing is measured")?;
     Ok(serde_json::from_value(report.clone())?)
 }
@@ -162,6 +180,34 @@ pub(crate) async fn a_restored_network_has_its_grade_back(world: &World) -> Resu
     settles(&peer, found!(F Unknown: NothingAnswers)).await?;
     site.set(Nat::PortRestricted)?;
     settles(&peer, before).await
+}
+
+/// The client's cable is moved from one router to another, behind which the grade is another one. That takes a few
+/// round trips, where nobody waits until a connection is found dead or a period is over.
+pub(crate) async fn a_new_network_has_its_grade_at_once(world: &World) -> Result<()> {
+    let [first, second] = [("moved", Nat::PortRestricted), ("moved-to", Nat::Symmetric)]
+        .map(|(name, nat)| Site::new(name, &world.internet, V4, nat));
+    let (first, second) = (first?, second?);
+    let peer = world.join(&first.client).await?;
+    let before = found!(C PortRestricted: FilteringPort MappingSame PortPreserved);
+    settles(&peer, before).await?;
+    first.move_client(&second)?;
+    let moved = Instant::now();
+    settles(&peer, found!(D Symmetric: MappingDiffers)).await?;
+    let took = moved.elapsed();
+    println!("the new grade was there after {took:?}");
+    ensure!(took < AT_ONCE, "{took:?}: {}", last_words(&peer));
+    Ok(())
+}
+
+/// A machine whose pods or containers have addresses of 100.64.0.0/10 is not behind a carrier.
+pub(crate) async fn a_pod_range_is_no_carrier(world: &World) -> Result<()> {
+    let site = Site::new("podrange", &world.internet, V4, Nat::PortRestricted)?;
+    site.client.ip("link add cni0 type bridge\n\
+         addr add 100.64.9.1/24 dev cni0\n\
+         link set cni0 up")?;
+    let found = found!(C PortRestricted: FilteringPort MappingSame PortPreserved);
+    twice(world, &site.client, found).await
 }
 
 fn restorable(internet: &Internet) -> Result<Site> {

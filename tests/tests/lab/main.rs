@@ -45,6 +45,8 @@ macro_rules! tests {
 fn tests() -> Vec<Test> {
     let single = tests! {
         usual grades::a_restored_network_has_its_grade_back;
+        usual grades::a_new_network_has_its_grade_at_once;
+        usual grades::a_pod_range_is_no_carrier;
         usual stun::a_client_of_others_learns_its_outside_address;
         usual stun::nonsense_and_replays_change_nothing;
     };
