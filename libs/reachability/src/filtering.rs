@@ -69,7 +69,7 @@ impl Plan {
         let first = relays.next()?;
         let stun = canonical(first.primary);
         let stranger = relays
-            .find(|other| canonical(other.primary).ip() != stun.ip())
+            .find(|other| other.relay != first.relay && canonical(other.primary).ip() != stun.ip())
             .and_then(|other| {
                 Some(Probe {
                     relay: other.relay?,
@@ -109,6 +109,9 @@ pub enum Output {
         relay: PeerId,
         /// What for.
         ask: ProbeAsk,
+        /// Where the lane's socket is seen. A relay to which our connection seems to come from another address would
+        /// send elsewhere: then it can't be asked.
+        mapped: SocketAddr,
     },
     /// Nothing until this time, unless something comes.
     Wait(Duration),
@@ -129,12 +132,12 @@ enum Outcome {
 enum Step {
     /// Asking who we are; so many questions were sent.
     Opening(usize),
-    /// Known at this port; the next probe is to be asked for.
-    Ready(u16),
+    /// Seen at this address; the next probe is to be asked for.
+    Ready(SocketAddr),
     /// A relay has been asked and has not answered.
-    Asked(u16),
+    Asked(SocketAddr),
     /// It has sent; the nonce may come until then.
-    Sent(u16, Duration),
+    Sent(SocketAddr, Duration),
     Done,
 }
 
@@ -186,22 +189,22 @@ impl Lane {
                     Some(output) => return output,
                     None => self.step = Step::Done,
                 },
-                Step::Ready(port) => match self.next_probe() {
+                Step::Ready(mapped) => match self.next_probe() {
                     Some((probe, nonce)) => {
                         self.tries += 1;
-                        self.step = Step::Asked(port);
-                        let (relay, from) = (probe.relay, probe.from);
+                        self.step = Step::Asked(mapped);
+                        let (relay, from, port) = (probe.relay, probe.from, mapped.port());
                         let ask = ProbeAsk { nonce, port, from };
-                        return Output::Ask { relay, ask };
+                        return Output::Ask { relay, ask, mapped };
                     }
                     None => self.step = Step::Done,
                 },
                 Step::Asked(_) => return Output::Wait(end),
-                Step::Sent(port, until) if now >= until => {
+                Step::Sent(mapped, until) if now >= until => {
                     if self.tries >= TRIES {
                         self.settle(Outcome::Silent);
                     }
-                    self.step = Step::Ready(port);
+                    self.step = Step::Ready(mapped);
                 }
                 Step::Sent(_, until) => return Output::Wait(until.min(end)),
                 Step::Done => return Output::Done(self.verdict()),
@@ -222,15 +225,15 @@ impl Lane {
                 }) = Response::decode(datagram)
                     && transaction == self.transaction
                 {
-                    self.step = Step::Ready(mapped.port());
+                    self.step = Step::Ready(canonical(mapped));
                 }
             }
-            Step::Asked(port) | Step::Sent(port, _) => {
+            Step::Asked(mapped) | Step::Sent(mapped, _) => {
                 let expected = self.next_probe();
                 if expected.is_some_and(|(probe, nonce)| probe.source == from && nonce == *datagram)
                 {
                     self.settle(Outcome::Arrived);
-                    self.step = Step::Ready(port);
+                    self.step = Step::Ready(mapped);
                 }
             }
             Step::Opening(_) | Step::Ready(_) | Step::Done => (),
@@ -240,12 +243,14 @@ impl Lane {
     /// Takes what the relay said that was asked last, `None` when it could not be asked. An answer that comes after
     /// the nonce says nothing new.
     pub fn handle_answer(&mut self, now: Duration, answer: Option<ProbeAnswer>) {
-        let Step::Asked(port) = self.step else { return };
+        let Step::Asked(mapped) = self.step else {
+            return;
+        };
         match answer {
-            Some(ProbeAnswer::Sent) => self.step = Step::Sent(port, now + ARRIVAL),
+            Some(ProbeAnswer::Sent) => self.step = Step::Sent(mapped, now + ARRIVAL),
             Some(ProbeAnswer::Untestable | ProbeAnswer::Limited) | None => {
                 self.settle(Outcome::Untestable);
-                self.step = Step::Ready(port);
+                self.step = Step::Ready(mapped);
             }
         }
     }

@@ -84,8 +84,8 @@ fn run(servers: &[Server], net: &Net) -> (Filtering, Duration, Vec<(PeerId, Prob
                 let bytes = answer(&datagram, at(MAPPED), &local).unwrap().bytes;
                 arrives(&mut inbox, to, bytes);
             }
-            Output::Ask { relay, ask } => {
-                assert_eq!(ask.port, 7777);
+            Output::Ask { relay, ask, mapped } => {
+                assert_eq!((ask.port, mapped), (7777, at(MAPPED)));
                 let says = (net.says)(relay, asked.len());
                 asked.push((relay, ask.from));
                 inbox.push_back(Comes::Answer(says));
@@ -184,6 +184,20 @@ fn two_relays_at_one_address_are_one() {
     assert_eq!(plan.stranger, None);
 }
 
+/// It sends from one address only.
+#[test]
+fn one_relay_at_two_addresses_is_one() {
+    let again = Server {
+        relay: Some(peer(1)),
+        ..relay(2)
+    };
+    let servers = [relay(1), again, relay(3)];
+    let plan = Plan::new(&servers[..2], &answers(&servers[..2])).unwrap();
+    assert_eq!(plan.stranger, None);
+    let plan = Plan::new(&servers, &answers(&servers)).unwrap();
+    assert_eq!(plan.stranger.unwrap().relay, peer(3));
+}
+
 #[test]
 fn what_can_not_be_sent_means_nothing() {
     let relays = [relay(1), relay(2)];
@@ -237,7 +251,7 @@ fn without_an_answer_over_stun_nothing_is_asked() {
 fn a_relay_that_does_not_answer_ends_in_time() {
     let plan = Plan::new(&[relay(1)], &answers(&[relay(1)])).unwrap();
     let mut lane = Lane::new(plan, [7; 12], NONCES, Duration::ZERO);
-    lane.step = Step::Ready(7777);
+    lane.step = Step::Ready(at(MAPPED));
     assert!(matches!(
         lane.poll_output(Duration::ZERO),
         Output::Ask { .. }
@@ -251,7 +265,7 @@ fn nothing_but_the_nonce_from_where_it_is_expected_counts() {
     let relays = [relay(1), relay(2)];
     let plan = Plan::new(&relays, &answers(&relays)).unwrap();
     let mut lane = Lane::new(plan, [7; 12], NONCES, Duration::ZERO);
-    lane.step = Step::Ready(7777);
+    lane.step = Step::Ready(at(MAPPED));
     assert!(matches!(
         lane.poll_output(Duration::ZERO),
         Output::Ask { .. }

@@ -80,8 +80,8 @@ async fn drive(
                     tracing::debug!(%to, %error, "STUN request is not sent");
                 }
             }
-            Output::Ask { relay, ask } => {
-                answer = Some(Box::pin(relays.ask(version, relay, ask)));
+            Output::Ask { relay, ask, mapped } => {
+                answer = Some(Box::pin(relays.ask(version, relay, ask, mapped.ip())));
             }
             Output::Wait(until) => tokio::select! {
                 () = sleep(until.saturating_sub(started.elapsed())) => (),
