@@ -17,8 +17,6 @@ pub(crate) struct Addresses {
     /// As the beginning of a multiaddr.
     host: String,
     told: Mutex<BTreeSet<Multiaddr>>,
-    /// Those of them that the operator named.
-    outside: Mutex<BTreeSet<Multiaddr>>,
 }
 
 impl Addresses {
@@ -32,7 +30,6 @@ impl Addresses {
         Self {
             host,
             told: Mutex::default(),
-            outside: Mutex::default(),
         }
     }
 
@@ -43,24 +40,8 @@ impl Addresses {
         }
     }
 
-    /// Takes over an outside address.
-    pub(crate) async fn add_outside(&self, node: &Node, address: Multiaddr) {
-        {
-            let mut outside = self.outside.lock().await;
-            if outside.len() < MAX_ADDRESSES {
-                outside.insert(address.clone());
-            }
-        }
-        self.add(node, address).await;
-    }
-
-    /// Under which addresses others know this relay outside.
-    pub(crate) async fn outside(&self) -> Vec<Multiaddr> {
-        self.outside.lock().await.iter().cloned().collect()
-    }
-
     /// Tells the node an address, once.
-    async fn add(&self, node: &Node, address: Multiaddr) {
+    pub(crate) async fn add(&self, node: &Node, address: Multiaddr) {
         let mut told = self.told.lock().await;
         if told.len() < MAX_ADDRESSES && told.insert(address.clone()) {
             tracing::info!(%address, "address");

@@ -15,6 +15,7 @@
 mod addresses;
 mod clock;
 pub mod config;
+mod egress;
 mod http;
 mod inbound;
 mod invites;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
+use crate::egress::Egress;
 use crate::limits;
 use crate::metrics::Metrics;
 
@@ -28,6 +29,7 @@ pub(crate) struct Presence {
     pub(crate) node: Node,
     pub(crate) operator: RelayClient,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) egress: Arc<Egress>,
     pub(crate) metrics: Metrics,
     /// The limits that the node has now.
     pub(crate) limits: RelayLimits,
@@ -72,8 +74,9 @@ impl Presence {
     }
 
     async fn learn(&mut self, answer: PresenceAnswer) {
+        self.egress.tell(&answer.addresses);
         for address in answer.addresses {
-            self.addresses.add_outside(&self.node, address).await;
+            self.addresses.add(&self.node, address).await;
         }
         let limits = limits::of_answer(&answer.limits);
         if limits != self.limits {

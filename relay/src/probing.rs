@@ -1,25 +1,23 @@
-//! Filtering probes: one datagram with the asker's nonce, to the address that its own connection comes from.
+//! Filtering probes: one datagram with the asker's nonce, to the address that its own connection comes from and no
+//! other, so that nobody can have one sent to somebody else.
 //!
 //! What has to be true for silence to mean something: the datagram leaves from an address under which the asker
-//! knows this relay. Inside a cluster it does. Behind a node's or a load balancer's address it does not: a relay that
-//! is known outside by addresses of which none is its own says `Untestable` to askers outside.
+//! knows this relay. Inside a cluster, and on one private network, it does; whether it does for others is what
+//! [`crate::egress`] finds out. Where it does not, the relay says `Untestable`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use multiaddr::Protocol as Part;
+use peerup_protocol::PeerId;
 use peerup_protocol::frame::{ProbeAnswer, ProbeAsk};
 use peerup_protocol::stun::limiter::{Limiter, Rate};
-use peerup_protocol::{Multiaddr, PeerId};
 use peerup_reachability::address::is_global;
-use tokio::net::lookup_host;
-use tokio::time::timeout;
 
-use crate::addresses::Addresses;
+use crate::egress::{Egress, Leave};
 use crate::stun::Stun;
 
-/// Probes of one peer: a measurement needs eight at most.
+/// Probes of one peer: a measurement needs sixteen at most.
 const PEER: Rate = Rate {
     interval: Duration::from_secs(1),
     burst: 16,
@@ -29,14 +27,24 @@ const SOURCE: Rate = Rate {
     interval: Duration::from_millis(50),
     burst: 64,
 };
-/// Longest time to look up an outside name.
-const LOOKUP: Duration = Duration::from_secs(1);
+/// Below are the ports of well-known services, and others may stand behind the asker's address.
+const LOWEST_PORT: u16 = 1024;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) peer: PeerId,
+    /// Where its connection comes from.
+    pub(crate) source: IpAddr,
+    /// Whether it is a pod of the relay's own cluster.
+    pub(crate) is_pod_here: bool,
+}
 
 /// Sends probes within limits.
 #[derive(Debug)]
 pub(crate) struct Probing {
     stun: Arc<Stun>,
-    addresses: Arc<Addresses>,
+    egress: Arc<Egress>,
     limits: Mutex<Limits>,
     started: Instant,
 }
@@ -54,32 +62,31 @@ impl Limits {
 }
 
 impl Probing {
-    pub(crate) fn new(stun: Arc<Stun>, addresses: Arc<Addresses>) -> Self {
+    pub(crate) fn new(stun: Arc<Stun>, egress: Arc<Egress>) -> Self {
         Self {
             stun,
-            addresses,
+            egress,
             limits: Mutex::default(),
             started: Instant::now(),
         }
     }
 
-    /// Does what a peer asks for whose connection comes from `source`.
-    pub(crate) async fn send(&self, peer: PeerId, source: IpAddr, ask: &ProbeAsk) -> ProbeAnswer {
-        let source = source.to_canonical();
+    /// Does what a peer asks for.
+    pub(crate) fn send(&self, asker: &Asker, ask: &ProbeAsk) -> ProbeAnswer {
+        let source = asker.source.to_canonical();
         let allowed = self
             .limits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .allow(self.started.elapsed(), peer, source);
+            .allow(self.started.elapsed(), asker.peer, source);
         if !allowed {
             return ProbeAnswer::Limited;
         }
-        let outside = resolve(self.addresses.outside().await).await;
-        if ask.port == 0 || !is_testable(source, &outside, &own()) {
+        let Some(leave) = leave(asker, &self.egress).filter(|_| ask.port >= LOWEST_PORT) else {
             return ProbeAnswer::Untestable;
-        }
+        };
         let to = SocketAddr::new(source, ask.port);
-        if self.stun.probe(ask.from, to, &ask.nonce) {
+        if self.stun.probe(ask.from, to, leave, &ask.nonce) {
             ProbeAnswer::Sent
         } else {
             ProbeAnswer::Untestable
@@ -87,76 +94,38 @@ impl Probing {
     }
 }
 
-/// Whether a datagram to `asker` leaves from an address under which it knows this relay. Askers with an address that
-/// is not globally routable are inside, or on the same private network.
-fn is_testable(asker: IpAddr, outside: &[IpAddr], own: &[IpAddr]) -> bool {
-    if !is_global(asker) {
-        return true;
+/// From where a datagram must leave so that the asker knows its source; nothing where it can't. Askers with an address
+/// that is not globally routable are inside, or on the same private network.
+fn leave(asker: &Asker, egress: &Egress) -> Option<Leave> {
+    let source = asker.source.to_canonical();
+    if asker.is_pod_here || !is_global(source) {
+        return Some(Leave::Any);
     }
-    let mut known = outside
-        .iter()
-        .filter(|ip| ip.is_ipv4() == asker.is_ipv4())
-        .peekable();
-    known.peek().is_none() || known.any(|ip| own.contains(ip))
-}
-
-/// Addresses of this machine's interfaces.
-fn own() -> Vec<IpAddr> {
-    match if_addrs::get_if_addrs() {
-        Ok(interfaces) => interfaces.iter().map(if_addrs::Interface::ip).collect(),
-        Err(error) => {
-            tracing::warn!(%error, "interfaces can't be read");
-            Vec::new()
-        }
-    }
-}
-
-/// The IP addresses that outside addresses stand for; a name that is not found stands for none.
-async fn resolve(addresses: Vec<Multiaddr>) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for address in addresses {
-        match address.iter().next() {
-            Some(Part::Ip4(ip)) => found.push(ip.into()),
-            Some(Part::Ip6(ip)) => found.push(ip.into()),
-            Some(Part::Dns(name) | Part::Dns4(name) | Part::Dns6(name)) => {
-                if let Ok(Ok(ips)) = timeout(LOOKUP, lookup_host((&*name, 0))).await {
-                    found.extend(ips.map(|ip| ip.ip().to_canonical()));
-                }
-            }
-            _ => (),
-        }
-    }
-    found
+    egress.leave(source)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ips(texts: &[&str]) -> Vec<IpAddr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
     #[test]
-    fn behind_anothers_address_strangers_outside_are_not_tested() {
-        let own = ips(&["10.1.0.7", "11.0.0.1", "fd00::7"]);
-        for (asker, outside, testable) in [
-            ("10.1.0.9", &["203.0.114.1"][..], true),
-            ("fd00::9", &["203.0.114.1"], true),
-            ("100.64.0.9", &["203.0.114.1"], true),
-            ("11.0.0.9", &["11.0.0.1"], true),
-            ("11.0.0.9", &["203.0.114.1", "11.0.0.1"], true),
-            ("11.0.0.9", &["203.0.114.1"], false),
-            ("11.0.0.9", &[], true),
-            ("2a00:1::9", &["11.0.0.1"], true),
-            ("2a00:1::9", &["11.0.0.1", "2a00:1::1"], false),
+    fn only_who_is_outside_needs_an_address_that_it_knows() {
+        let unknown = Egress::default();
+        for (source, is_pod_here, expected) in [
+            ("10.1.0.9", false, Some(Leave::Any)),
+            ("fd00::9", false, Some(Leave::Any)),
+            ("100.64.0.9", false, Some(Leave::Any)),
+            ("::ffff:10.1.0.9", false, Some(Leave::Any)),
+            ("2a00:1::9", true, Some(Leave::Any)),
+            ("2a00:1::9", false, None),
+            ("11.0.0.9", false, None),
         ] {
-            let asker: IpAddr = asker.parse().unwrap();
-            assert_eq!(
-                is_testable(asker, &ips(outside), &own),
-                testable,
-                "{asker} {outside:?}"
-            );
+            let asker = Asker {
+                peer: PeerId::random(),
+                source: source.parse().unwrap(),
+                is_pod_here,
+            };
+            assert_eq!(leave(&asker, &unknown), expected, "{source}");
         }
     }
 

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::addresses::Addresses;
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::http::{self, Pages};
 use crate::inbound::{Caller, Inbound};
 use crate::metrics::Metrics;
@@ -179,16 +180,20 @@ impl Parts {
         events: mpsc::Receiver<Event>,
         listening: watch::Sender<Vec<Multiaddr>>,
     ) {
-        let dispatch = self.dispatch(Arc::clone(&stun), listening);
+        let egress = Arc::new(Egress::default());
+        let probing = Probing::new(Arc::clone(&stun), Arc::clone(&egress));
+        let dispatch = self.dispatch(probing, listening);
         let pages = Pages {
             metrics: self.metrics.clone(),
             node: self.node.clone(),
             network: Arc::clone(&self.network),
         };
+        let me = self.node.peer_id();
         let presence = presence::Presence {
             node: self.node,
             operator: self.operator.clone(),
             addresses: Arc::clone(&dispatch.addresses),
+            egress: Arc::clone(&egress),
             metrics: self.metrics.clone(),
             limits: limits::of_config(&self.config),
         };
@@ -201,14 +206,17 @@ impl Parts {
         self.tasks.spawn(follow);
         self.tasks.spawn(keep);
         self.tasks.spawn(http::serve(http, pages, stop.clone()));
-        let stun_stop = stop.clone();
-        self.tasks.spawn(async move { stun.serve(stun_stop).await });
+        let (serving, stun_stop) = (Arc::clone(&stun), stop.clone());
+        self.tasks
+            .spawn(async move { serving.serve(stun_stop).await });
+        let (known, egress_stop) = (Arc::clone(&network), stop.clone());
+        self.tasks
+            .spawn(async move { egress.follow(me, &known, &stun, egress_stop).await });
         self.tasks
             .spawn(async move { network.expel_ended(stop).await });
     }
 
-    fn dispatch(&self, stun: Arc<Stun>, listening: watch::Sender<Vec<Multiaddr>>) -> Dispatch {
-        let addresses = Arc::new(Addresses::new(&self.config.inside_host));
+    fn dispatch(&self, probing: Probing, listening: watch::Sender<Vec<Multiaddr>>) -> Dispatch {
         let desk = OperatorDesk::new(
             self.operator.clone(),
             Arc::clone(&self.network),
@@ -221,12 +229,12 @@ impl Parts {
             Arc::clone(&self.network),
             self.operator.clone(),
             desk,
-            Probing::new(stun, Arc::clone(&addresses)),
+            probing,
             self.metrics.clone(),
         );
         Dispatch {
             inbound: Arc::new(inbound),
-            addresses,
+            addresses: Arc::new(Addresses::new(&self.config.inside_host)),
             changed: Arc::new(Notify::new()),
             listening,
             tasks: self.tasks.clone(),

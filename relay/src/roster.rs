@@ -14,8 +14,8 @@ use peerup_pairing::membership::{self, Refusal};
 use peerup_protocol::api::RosterAnswer;
 use peerup_protocol::frame::RosterPage;
 use peerup_protocol::id::{NetworkId, Serial};
-use peerup_protocol::record::{MemberRecord, NetworkDocument, Revocations, Signed};
-use peerup_protocol::{PeerId, UnixTime, VerifyingKey};
+use peerup_protocol::record::{MemberRecord, Method, NetworkDocument, Revocations, Signed};
+use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 
 /// Members known by presentation only; beyond, the one whose record ends first is forgotten.
 const MAX_PRESENTED: usize = 1024;
@@ -182,6 +182,30 @@ impl Roster {
         self.members
             .values()
             .any(|member| member.record.peer == *peer && self.is_good(&member.record, now))
+    }
+
+    /// Whether `peer` is a pod of the network's own cluster, as a record says that is good at `now`.
+    #[must_use]
+    pub(crate) fn is_attested_here(&self, peer: &PeerId, now: UnixTime) -> bool {
+        let Some(document) = self.document.as_ref().map(|genuine| &genuine.list) else {
+            return false;
+        };
+        self.members.values().any(|Member { record, .. }| {
+            let cluster = record.subject.split('/').next();
+            record.peer == *peer
+                && record.method == Method::Attested
+                && cluster == Some(document.cluster.as_str())
+                && self.is_good(record, now)
+        })
+    }
+
+    /// Addresses of the other relays, as the network document tells them.
+    #[must_use]
+    pub(crate) fn others_addresses(&self, me: &PeerId) -> Vec<Multiaddr> {
+        let documents = self.document.iter().map(|genuine| &genuine.list);
+        let relays = documents.flat_map(|document| &document.relays);
+        let others = relays.filter(|relay| relay.peer != *me);
+        others.flat_map(|relay| relay.addresses.clone()).collect()
     }
 
     /// The PeerIds whose records are good at `now`.

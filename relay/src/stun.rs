@@ -1,5 +1,8 @@
 //! STUN on two UDP ports. What is answered, and to whom how often, is decided by `peerup_protocol::stun::server`;
-//! here are the sockets. An answer leaves from the very address that was asked, also on a machine with several.
+//! here are the sockets. An answer leaves from the very address that was asked, also on a machine with several. From
+//! the same ports probes leave, and questions to other relays about how they see them.
+
+mod questions;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +17,9 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::StunPorts;
+use crate::egress::Leave;
 use crate::metrics::{Metrics, StunResult};
+use questions::Questions;
 
 /// Datagrams taken from the system at once.
 const BATCH: usize = 4;
@@ -25,6 +30,7 @@ const ROOM: usize = 65_535;
 #[derive(Debug)]
 pub(crate) struct Stun {
     sockets: [Port; 2],
+    questions: Questions,
     server: Mutex<Server>,
     started: Instant,
     metrics: Metrics,
@@ -42,6 +48,7 @@ impl Stun {
     pub(crate) fn bind(ports: StunPorts, metrics: Metrics) -> io::Result<Self> {
         Ok(Self {
             sockets: [Port::bind(ports.primary)?, Port::bind(ports.alternate)?],
+            questions: Questions::default(),
             server: Mutex::new(Server::new()),
             started: Instant::now(),
             metrics,
@@ -65,13 +72,19 @@ impl Stun {
     }
 
     /// Sends a probe's nonce, as it is, from one of the ports; whether the system took it.
-    pub(crate) fn probe(&self, from: ProbeFrom, to: SocketAddr, nonce: &[u8]) -> bool {
+    pub(crate) fn probe(
+        &self,
+        from: ProbeFrom,
+        to: SocketAddr,
+        leave: Leave,
+        nonce: &[u8],
+    ) -> bool {
         let [primary, alternate] = &self.sockets;
         let port = match from {
             ProbeFrom::MainPort => primary,
             ProbeFrom::OtherPort => alternate,
         };
-        port.send_to(to, nonce)
+        port.send_to(to, leave, nonce)
     }
 
     async fn serve_port(&self, port: &Port, other: u16) {
@@ -105,6 +118,9 @@ impl Stun {
     }
 
     fn answer(&self, port: &Port, other: u16, meta: &RecvMeta, datagram: &[u8]) {
+        if self.questions.answered(meta.addr, datagram) {
+            return;
+        }
         let ip = meta
             .dst_ip
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.to_canonical());
@@ -144,19 +160,21 @@ impl Port {
     }
 
     /// Sends to somebody who has not asked here.
-    fn send_to(&self, to: SocketAddr, contents: &[u8]) -> bool {
-        let destination = match (self.socket.local_addr(), to.ip()) {
-            (Ok(local), IpAddr::V4(ip)) if local.is_ipv6() => {
-                SocketAddr::new(ip.to_ipv6_mapped().into(), to.port())
-            }
-            _ => to,
+    fn send_to(&self, to: SocketAddr, leave: Leave, contents: &[u8]) -> bool {
+        let is_v6 = self.socket.local_addr().is_ok_and(|local| local.is_ipv6());
+        let as_socket = |ip| match ip {
+            IpAddr::V4(ip) if is_v6 => ip.to_ipv6_mapped().into(),
+            IpAddr::V4(_) | IpAddr::V6(_) => ip,
         };
         let transmit = Transmit {
-            destination,
+            destination: SocketAddr::new(as_socket(to.ip()), to.port()),
             ecn: None,
             contents,
             segment_size: None,
-            src_ip: None,
+            src_ip: match leave {
+                Leave::Any => None,
+                Leave::From(ip) => Some(as_socket(ip)),
+            },
         };
         let sent = self
             .state

@@ -30,6 +30,16 @@ fn record(number: u8, issued: UnixTime, not_after: UnixTime) -> Signed {
     Signed::sign(&network(), record.encode())
 }
 
+fn pod(number: u8, method: Method, subject: &str, not_after: UnixTime) -> Signed {
+    let signed = record(number, NOW - 10, not_after);
+    let record = MemberRecord {
+        method,
+        subject: subject.to_owned(),
+        ..MemberRecord::decode(&signed.bytes).unwrap()
+    };
+    Signed::sign(&network(), record.encode())
+}
+
 fn good(number: u8) -> Signed {
     record(number, NOW - 10, NOW + 100)
 }
@@ -163,6 +173,28 @@ fn older_lists_do_not_come_back() {
     );
     let lists = roster.lists().unwrap();
     assert_eq!(lists, (revocations(&network(), 5, &[1]), document(1)));
+}
+
+/// Nothing is translated between this relay and them.
+#[test]
+fn pods_of_this_cluster_are_told_from_all_others() {
+    let later = NOW + 100;
+    let roster = roster(vec![
+        pod(1, Method::Attested, "local/shop/web/web-0", later),
+        pod(2, Method::Attested, "other/shop/web/web-0", later),
+        pod(3, Method::Voucher, "local/shop/web/web-0", later),
+        pod(4, Method::Attested, "localshop/web", later),
+        pod(5, Method::Attested, "local/shop/web/web-1", NOW + 1),
+        good(6),
+    ]);
+    let here = |now: UnixTime| {
+        let is_here = |number: &u8| roster.is_attested_here(&peer(*number), now);
+        (1..=7).filter(is_here).collect::<Vec<_>>()
+    };
+    assert_eq!(here(NOW), [1, 5]);
+    assert_eq!(here(NOW + 1), [1]);
+    let unknown = Roster::new(network().verifying_key());
+    assert!(!unknown.is_attested_here(&peer(1), NOW));
 }
 
 #[test]

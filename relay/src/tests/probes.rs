@@ -73,6 +73,20 @@ async fn a_probe_goes_to_the_asker_only_and_not_often() {
     bed.stop().await;
 }
 
+/// Others may stand behind the asker's address.
+#[tokio::test]
+async fn ports_of_well_known_services_get_no_probe() {
+    let bed = Bed::start().await;
+    let (peer, _) = bed.member(10, 110).await;
+    for port in [0, 53, 1023] {
+        let answer = ask(&bed, &peer, port, ProbeFrom::MainPort).await;
+        assert_eq!(answer, ProbeAnswer::Untestable, "{port}");
+    }
+    let answer = ask(&bed, &peer, 1024, ProbeFrom::MainPort).await;
+    assert_eq!(answer, ProbeAnswer::Sent);
+    bed.stop().await;
+}
+
 #[tokio::test]
 async fn whoever_is_not_admitted_is_not_probed() {
     let bed = Bed::start().await;
