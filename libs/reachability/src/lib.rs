@@ -6,6 +6,7 @@
 //! nat        Measurement → mapping (RFC 4787), one word for the NAT
 //! assess     Facts (addresses, relay links, Measurement) → Assessment: the grade
 //! steady     Assessments over time → the one to report
+//! pair       what two peers measured → whether they can meet without a relay
 //! ```
 //!
 //! Pure: time is a [`std::time::Duration`] since any fixed moment, transaction
@@ -20,10 +21,12 @@ pub mod address;
 pub mod assess;
 pub mod filtering;
 pub mod nat;
+pub mod pair;
 pub mod prober;
 pub mod steady;
 
 pub use address::{Cidr, World};
 pub use assess::{Assessment, Facts, Link, Transport, assess};
+pub use pair::can_punch;
 pub use prober::{Measurement, Output, Prober, Server};
 pub use steady::Steady;

@@ -45,11 +45,11 @@ pub fn classify(seen: &Seen, interfaces: &[IpAddr]) -> Nat {
     {
         evidence.push(Evidence::PortPreserved);
     }
-    if matches!(
+    let is_coarse = matches!(
         mapping,
         Mapping::EndpointIndependent | Mapping::AddressAndPortDependent
-    ) && is_one_server(seen)
-    {
+    ) || seen.filtering == Filtering::AddressDependent;
+    if is_coarse && is_one_server(seen) {
         evidence.push(Evidence::OneRelay);
     }
     if seen.rewritten {

@@ -342,6 +342,17 @@ fn one_relay_and_the_ports_are_said() {
 }
 
 #[test]
+fn a_load_balancer_in_the_way_is_said() {
+    let mut facts = v4(NO_NAT, Filtering::Unknown);
+    facts.measurement.v4.rewritten = true;
+    row(&facts, "C Measured filtering-untestable");
+    assert_eq!(
+        assess(&facts).reason,
+        "There is no NAT; something on the way to the relay rewrites addresses, so no test was possible."
+    );
+}
+
+#[test]
 fn an_assessment_is_a_report() {
     let assessment = assess(&v4(SAME, Filtering::Unknown));
     let report = assessment.report(Path::Relayed, Vec::new(), 1_790_000_000, "0.1.0");

@@ -38,6 +38,11 @@ pub(super) fn reason(evidence: &[Evidence], version: IpVersion) -> String {
         Evidence::FilteringPort => {
             format!("{nat}; only packets of addresses and ports it has sent to come in.")
         }
+        Evidence::FilteringUntestable if evidence.contains(&Evidence::OriginDiffers) => {
+            format!(
+                "{nat}; something on the way to the relay rewrites addresses, so no test was possible."
+            )
+        }
         Evidence::FilteringUntestable => {
             format!("{nat}; which packets come in could not be tested.")
         }

@@ -68,6 +68,21 @@ fn one_relay() {
     row(&[], Mapping::Unknown, &[]);
 }
 
+/// Whether complete strangers' packets come in nobody could try.
+#[test]
+fn one_relay_is_said_where_it_limits_filtering() {
+    let local: &[&str] = &["1.0.0.1:3478=10.0.0.9:5000", "1.0.0.1:3479=10.0.0.9:5000"];
+    let said = |filtering| {
+        let seen = Seen {
+            filtering,
+            ..seen([local; 2])
+        };
+        classify(&seen, &[at("10.0.0.9:1").ip()]).evidence
+    };
+    assert_eq!(said(Filtering::AddressDependent), [NoNat, OneRelay]);
+    assert_eq!(said(Filtering::AddressAndPortDependent), [NoNat]);
+}
+
 #[test]
 fn two_relays() {
     let first = "1.0.0.1:3478=9.9.9.9:777";
