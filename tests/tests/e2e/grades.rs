@@ -143,6 +143,7 @@ fn engine() -> String {
 /// Periods as short as a network may have them.
 fn quick() -> Value {
     json!({
+        "scope": "Internal", "stunServers": [],
         "probePeriodSeconds": 5, "reportPeriodSeconds": 5,
         "offlineAfterSeconds": 10, "stabilizationSeconds": 5,
     })
@@ -163,15 +164,17 @@ async fn victim(world: &World) -> Result<Pod> {
     world.cluster.get::<Pod>(SHOP, name).await
 }
 
-/// Loads rules in the network namespace of the pod, which its node finds by the pod's uid.
+/// Loads rules in the network namespace of the pod: that of a process in the pod's cgroup which is not the node's, as
+/// that of the process which watches over a container is.
 async fn cut(world: &World, rules: &str) -> Result<()> {
     let pod = victim(world).await?;
     let (uid, spec) = (pod.uid().context("no uid")?, pod.spec.context("no spec")?);
     let node = spec.node_name.context("no node")?;
     let script = format!(
-        "for group in /proc/[0-9]*/cgroup; do \
-           if grep -qsE \"{uid}|{}\" $group; then \
-             nsenter --net=${{group%/cgroup}}/ns/net nft -f - && exit; \
+        "for process in /proc/[0-9]*; do \
+           if grep -qsE \"{uid}|{}\" $process/cgroup && \
+             [ $(readlink $process/ns/net) != $(readlink /proc/1/ns/net) ]; then \
+             nsenter --net=$process/ns/net nft -f - && exit; \
            fi; \
          done; exit 1",
         uid.replace('-', "_")
