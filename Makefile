@@ -3,7 +3,7 @@
 # package registries only; the scripts in hack/ install and build the rest into
 # ${PEERUP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/peerup}.
 
-.PHONY: demo test test-unit test-api test-lab test-e2e fuzz images fmt lint clean
+.PHONY: demo test test-unit test-api test-lab test-e2e fuzz bench images fmt lint clean
 
 demo: ## a cluster to play with: three pods joined and graded, a laptop joined by code
 	@hack/demo
@@ -25,6 +25,9 @@ test-e2e: ## the whole story on a kind cluster of its own
 
 fuzz: ## the parsers, 30 s each; ARGS="60 m3 m4": longer, and only these
 	@hack/fuzz $(ARGS)
+
+bench: ## the operator with 10000 reporters; ARGS="--reporters 1000 --minutes 2"
+	@hack/bench $(ARGS)
 
 images: ## archives of the images, for `kind load image-archive` or `podman load`
 	@hack/images

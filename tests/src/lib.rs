@@ -10,6 +10,7 @@ pub mod light;
 pub mod network;
 pub mod operator;
 pub mod programs;
+pub mod scale;
 pub mod story;
 pub mod tally;
 pub mod tools;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::{
-    Resource, ResourceExt,
+    Resource,
     runtime::reflector::{Lookup, ObjectRef, Store},
 };
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
@@ -96,7 +96,7 @@ where
     /// Those of one namespace.
     #[must_use]
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
-        let inside = |object: &K| ResourceExt::namespace(object).as_deref() == Some(namespace);
+        let inside = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
         self.scopes
             .iter()
             .flat_map(|store| store.state_filter(inside))
