@@ -113,72 +113,71 @@ struct Measured {
     memory: (f64, f64),
 }
 
+/// What, the measured value, the target.
+type Row = (String, String, &'static str);
+
+fn row(what: &str, value: String, target: &'static str) -> Row {
+    (what.to_owned(), value, target)
+}
+
 impl Measured {
     fn table(&self) -> Result<String> {
-        let seconds = self.cost.span.as_secs_f64();
-        let rate = |count: f64| format!("{:.1}/s", count / seconds);
+        let mut text = format!(
+            "{} reporters, each every 30 s; 1 % of grades change a minute; {:.0} s.\n{}\n\n",
+            self.reporters,
+            self.cost.span.as_secs_f64(),
+            machine()?
+        );
+        text += "| what | measured | target |\n|---|---|---|\n";
+        for (what, value, target) in self.requests().into_iter().chain(self.operator()) {
+            text += &format!("| {what} | {value} | {target} |\n");
+        }
+        Ok(text)
+    }
+
+    /// What came to the operator, and from all to the API server.
+    fn requests(&self) -> Vec<Row> {
+        let rate = |count: f64| format!("{:.1}/s", count / self.cost.span.as_secs_f64());
+        let writes = format!("**{:.1}/s**", self.cost.writes_per_second());
         let mut rows = vec![
-            ("reports taken".to_owned(), rate(self.taken as f64), ""),
-            (
-                "reports not taken".to_owned(),
-                self.refused.to_string(),
-                "0",
-            ),
-            (
-                "grades that changed".to_owned(),
-                self.changed.to_string(),
-                "",
-            ),
-            (
-                "**API writes**".to_owned(),
-                format!("**{:.1}/s**", self.cost.writes_per_second()),
-                "≤ 10/s",
-            ),
+            row("reports taken", rate(self.taken as f64), ""),
+            row("reports not taken", self.refused.to_string(), "0"),
+            row("grades that changed", self.changed.to_string(), ""),
+            row("**API writes**", writes, "≤ 10/s"),
         ];
         for (name, count) in &self.cost.writes {
             rows.push((format!("– `{name}`"), rate(*count), ""));
         }
-        rows.extend([
-            (
-                "token reviews (nothing is stored)".to_owned(),
-                rate(self.cost.reviews),
-                "",
-            ),
-            (
-                "operator, CPU".to_owned(),
-                format!("{:.2} cores", self.cost.cores()),
-                "< 1",
-            ),
-            (
-                "operator, memory".to_owned(),
-                format!("{:.0} MB, at most {:.0}", self.memory.0, self.memory.1),
+        rows.push(row(
+            "token reviews (nothing is stored)",
+            rate(self.cost.reviews),
+            "",
+        ));
+        rows
+    }
+
+    fn operator(&self) -> Vec<Row> {
+        let (now, most) = self.memory;
+        let (cores, joins) = (self.cost.cores(), &self.joins);
+        let joined = format!(
+            "{:.0} s, {:.1} writes/s",
+            joins.span.as_secs_f64(),
+            joins.writes_per_second()
+        );
+        vec![
+            row("operator, CPU", format!("{cores:.2} cores"), "< 1"),
+            row(
+                "operator, memory",
+                format!("{now:.0} MB, at most {most:.0}"),
                 "< 150 MB",
             ),
-            (
-                "peers that wait for a write at the end".to_owned(),
+            row(
+                "peers that wait for a write at the end",
                 self.waiting.to_string(),
                 "",
             ),
-            (
-                "before: all report for the first time".to_owned(),
-                format!(
-                    "{:.0} s, {:.1} writes/s",
-                    self.joins.span.as_secs_f64(),
-                    self.joins.writes_per_second()
-                ),
-                "",
-            ),
-        ]);
-        let mut text = format!(
-            "{} reporters, each every 30 s; 1 % of grades change a minute; {:.0} s.\n{}\n\n| what | measured | target |\n|---|---|---|\n",
-            self.reporters,
-            seconds,
-            machine()?
-        );
-        for (what, value, target) in rows {
-            text += &format!("| {what} | {value} | {target} |\n");
-        }
-        Ok(text)
+            row("before: all report for the first time", joined, ""),
+        ]
     }
 }
 
