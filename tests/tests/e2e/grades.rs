@@ -19,14 +19,6 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// Alerts about pods, not about laptops that were closed.
 const PODS: [(&str, &str); 2] = [("network", NETWORK), ("type", "Pod")];
 
-/// A table of nftables in the pod's network namespace that lets its own traffic, and what this chain does not stop.
-fn rules(chain: &str) -> String {
-    format!(
-        "table inet cut {{}}\ndelete table inet cut\n\
-         table inet cut {{ chain out {{ type filter hook output priority 0; oifname \"lo\" accept; {chain} }} }}\n"
-    )
-}
-
 pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
     periods(world, quick()).await?;
     let directory = world.directory().join("prometheus");
@@ -40,36 +32,6 @@ pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
     world
         .prometheus()?
         .resolves("PeerupPeerOffline", &PODS)
-        .await
-}
-
-pub(crate) async fn without_udp_it_is_d(world: &mut World) -> Result<()> {
-    // Names are asked for over UDP, too.
-    cut(world, &rules("meta l4proto udp udp dport != 53 drop;")).await?;
-    agree(world, "D", ("True", "GradeD")).await?;
-    let status = status(world).await?;
-    ensure!(status["evidence"] == json!(["udp-blocked"]), "{status}");
-    let labels = [("network", NETWORK)];
-    world.prometheus()?.fires("PeerupGradeD", &labels).await
-}
-
-pub(crate) async fn without_a_way_out_the_operator_says_f(world: &mut World) -> Result<()> {
-    // Answers to Prometheus and the kubelet still leave.
-    cut(world, &rules("tcp sport 9465 accept; drop;")).await?;
-    agree(world, "F", ("False", "GradeF")).await?;
-    world.prometheus()?.fires("PeerupPeerOffline", &PODS).await
-}
-
-pub(crate) async fn with_its_network_back_it_is_b(world: &mut World) -> Result<()> {
-    cut(world, "delete table inet cut\n").await?;
-    agree(world, "B", ("True", "GradeB")).await?;
-    world
-        .prometheus()?
-        .resolves("PeerupPeerOffline", &PODS)
-        .await?;
-    world
-        .prometheus()?
-        .resolves("PeerupGradeD", &PODS[..1])
         .await
 }
 
@@ -162,25 +124,6 @@ async fn periods(world: &World, reachability: Value) -> Result<()> {
 async fn victim(world: &World) -> Result<Pod> {
     let name = world.victim.as_ref().context("no pod was chosen")?;
     world.cluster.get::<Pod>(SHOP, name).await
-}
-
-/// Loads rules in the network namespace of the pod: that of a process in the pod's cgroup which is not the node's, as
-/// that of the process which watches over a container is.
-async fn cut(world: &World, rules: &str) -> Result<()> {
-    let pod = victim(world).await?;
-    let (uid, spec) = (pod.uid().context("no uid")?, pod.spec.context("no spec")?);
-    let node = spec.node_name.context("no node")?;
-    let script = format!(
-        "for process in /proc/[0-9]*; do \
-           if grep -qsE \"{uid}|{}\" $process/cgroup && \
-             [ $(readlink $process/ns/net) != $(readlink /proc/1/ns/net) ]; then \
-             nsenter --net=$process/ns/net nft -f - && exit; \
-           fi; \
-         done; exit 1",
-        uid.replace('-', "_")
-    );
-    let line = format!("{} exec -i {node} bash -c '{script}'", engine());
-    world.cluster.shell.feed(&line, rules)?.ok().map(drop)
 }
 
 /// The status of the pod's Peer.

@@ -47,7 +47,7 @@ fn is_grade_b(peer: &Peer) -> Result<()> {
     let grade = status.grade.context("no grade")?;
     ensure!(grade.to_string() == "B", "{name} has grade {grade}");
     ensure!(
-        status.evidence == ["filtering-address-dependent", "no-nat"],
+        status.evidence == ["filtering-address-dependent", "no-nat", "one-relay"],
         "{name}: evidence {:?}",
         status.evidence
     );

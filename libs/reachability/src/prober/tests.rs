@@ -222,7 +222,7 @@ fn answers_must_come_from_whom_was_asked_with_its_id() {
 
 #[test]
 fn nobody_waits_for_an_ip_version_without_a_way() {
-    let servers = [relay("11.0.0.1"), relay("2a00:1::1")];
+    let servers = [relay("11.0.0.1"), relay("[2a00:1::1]")];
     let mut prober = prober(&servers, Scope::Internet);
     let (mut now, mut asked) = (Duration::ZERO, 0);
     let measurement = loop {
