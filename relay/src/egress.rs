@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use multiaddr::Protocol as Part;
+use peerup_protocol::relay_address::{host, is_inside, stun_port};
 use peerup_protocol::{Multiaddr, PeerId};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
@@ -248,23 +249,13 @@ async fn resolve(addresses: &[Multiaddr]) -> Vec<Service> {
 /// Hosts with two plain UDP ports. Names of Services (`….svc.…`) are left out: they lead inside.
 fn services(addresses: &[Multiaddr]) -> Vec<(String, [u16; 2])> {
     let mut hosts: Vec<(String, Vec<u16>)> = Vec::new();
-    for address in addresses {
-        let parts: Vec<Part<'_>> = address.iter().collect();
-        let [first, Part::Udp(port)] = parts.as_slice() else {
+    for address in addresses.iter().filter(|address| !is_inside(address)) {
+        let (Some((_, host)), Some(port)) = (host(address), stun_port(address)) else {
             continue;
         };
-        let host = match first {
-            Part::Ip4(ip) => ip.to_string(),
-            Part::Ip6(ip) => ip.to_string(),
-            Part::Dns(name) | Part::Dns4(name) | Part::Dns6(name) => name.to_string(),
-            _ => continue,
-        };
-        if host.split('.').skip(2).take(2).any(|label| label == "svc") {
-            continue;
-        }
         match hosts.iter_mut().find(|(known, _)| *known == host) {
-            Some((_, ports)) => ports.push(*port),
-            None => hosts.push((host, vec![*port])),
+            Some((_, ports)) => ports.push(port),
+            None => hosts.push((host, vec![port])),
         }
     }
     let both = |(host, ports): (String, Vec<u16>)| match ports.as_slice() {

@@ -9,12 +9,13 @@ mod roster;
 
 use std::time::Duration;
 
-use futures::AsyncReadExt;
-use peerup_node::io::write_frame;
+use peerup_node::io::{read_frame, write_frame};
 use peerup_node::pair;
 use peerup_node::{Protocol, Stream, member};
 use peerup_protocol::SigningKey;
-use peerup_protocol::frame::{MAX_LONG_FRAME, ReportFrame, RosterAnswer, RosterAsk, RosterPage};
+use peerup_protocol::frame::{
+    MAX_FRAME, MAX_LONG_FRAME, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage,
+};
 use peerup_protocol::id::{PeerName, Serial};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::stun;
@@ -233,11 +234,9 @@ async fn presence_and_reports_reach_the_operator() {
         .await
         .unwrap();
     write_frame(&mut stream, &frame.encode()).await.unwrap();
-    let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest))
-        .await
-        .unwrap()
-        .unwrap();
+    let answer = read_frame(&mut stream, MAX_FRAME).await.unwrap();
+    let periods = ReportPeriods::decode(&answer).unwrap();
+    assert_eq!((periods.probe, periods.report), (60, 30));
     {
         let book = bed.operator.book();
         assert_eq!(

@@ -4,8 +4,8 @@ use peerup_pairing::{invite, join};
 use peerup_protocol::frame::{
     GuestRequest, GuestResponse, InviteAnswer, InviteRegistration, JoinRequest, JoinResponse,
     MAX_LONG_FRAME, MemberHello, MemberLists, Ping, ProbeAnswer, ProbeAsk, ReportFrame,
-    RosterAnswer, RosterAsk, RosterPage, TraceAnswer, VerifyCommit, VerifyDecision, VerifyNonce,
-    pages,
+    ReportPeriods, RosterAnswer, RosterAsk, RosterPage, TraceAnswer, VerifyCommit, VerifyDecision,
+    VerifyNonce, pages,
 };
 
 use crate::property::decode;
@@ -78,9 +78,11 @@ pub(crate) fn probe(data: &[u8]) -> bool {
     ask.is_some() || answer.is_some()
 }
 
-/// A report of a peer outside the cluster.
+/// Both frames on `report`.
 pub(crate) fn report(data: &[u8]) -> bool {
-    decode(data, ReportFrame::decode, ReportFrame::encode).is_some()
+    let report = decode(data, ReportFrame::decode, ReportFrame::encode);
+    let periods = decode(data, ReportPeriods::decode, |periods| periods.encode());
+    report.is_some() || periods.is_some()
 }
 
 /// What members ask on `roster`.

@@ -1,11 +1,9 @@
 //! Which addresses of relays are of use from here (pure).
 //!
-//! The network document carries, for each relay, inside addresses (a name of a Service: `….svc.…`), which only
-//! pods can use, and outside ones. A plain `/…/udp/<port>` is STUN: at each host the first is the relay's primary
-//! port, the second its alternate.
+//! What they mean says `peerup_protocol::relay_address`.
 
-use multiaddr::Protocol;
 use peerup_protocol::Multiaddr;
+use peerup_protocol::relay_address::{HostKind, host, is_inside, stun_port};
 
 /// A relay's STUN service at one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub(crate) fn dialable(addresses: &[Multiaddr], pod: bool) -> Vec<Multiaddr> {
 /// A relay's STUN service, inside or outside: at its first host of each kind, since an address of one IP version
 /// says nothing about the other.
 pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Vec<StunHost> {
-    let mut found: Vec<(Kind, StunHost)> = Vec::new();
+    let mut found: Vec<(HostKind, StunHost)> = Vec::new();
     for address in addresses {
         let (Some((kind, host)), Some(port)) = (host(address), stun_port(address)) else {
             continue;
@@ -62,46 +60,6 @@ pub(crate) fn stun(addresses: &[Multiaddr], inside: bool) -> Vec<StunHost> {
         }
     }
     found.into_iter().map(|(_, host)| host).collect()
-}
-
-fn stun_port(address: &Multiaddr) -> Option<u16> {
-    let parts: Vec<_> = address.iter().collect();
-    match parts.as_slice() {
-        [_, Protocol::Udp(port)] => Some(*port),
-        _ => None,
-    }
-}
-
-/// How a host is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Ip4,
-    Ip6,
-    Dns,
-}
-
-fn host(address: &Multiaddr) -> Option<(Kind, String)> {
-    let first = address.iter().next()?;
-    if let Protocol::Ip4(ip) = first {
-        return Some((Kind::Ip4, ip.to_string()));
-    }
-    if let Protocol::Ip6(ip) = first {
-        return Some((Kind::Ip6, ip.to_string()));
-    }
-    Some((Kind::Dns, dns(address)?))
-}
-
-fn dns(address: &Multiaddr) -> Option<String> {
-    let first = address.iter().next()?;
-    if let Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) = first {
-        return Some(name.into_owned());
-    }
-    None
-}
-
-/// `<pod>.<service>.<namespace>.svc.…`: a name that only the cluster's DNS knows.
-fn is_inside(address: &Multiaddr) -> bool {
-    dns(address).is_some_and(|name| name.split('.').skip(2).take(2).any(|label| label == "svc"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod changes;
 mod check;
-mod facts;
+pub(crate) mod facts;
 mod plan;
 mod probe;
 mod pulse;
@@ -281,11 +281,6 @@ fn world(settings: &Settings) -> World {
 
 fn period(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into()).max(SHORTEST_PERIOD)
-}
-
-/// ±20 %.
-fn jittered(period: Duration) -> Duration {
-    period.mul_f64(0.8 + 0.4 * rand::random::<f64>())
 }
 
 /// Waits until the connections to relays are other ones than `known`.

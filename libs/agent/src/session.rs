@@ -1,18 +1,17 @@
 //! What the tasks of one membership share: node, membership, members, and who is admitted.
 
+mod connections;
+mod shown;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use peerup_node::member::{self, KnownList, Presented};
-use peerup_node::{ConnectionId, Node, Origin, Snapshot};
+use peerup_node::{ConnectionId, Node, Origin};
 use peerup_pairing::membership::Refusal;
-use peerup_protocol::grade::{IpVersion, Path};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::{Multiaddr, PeerId, SigningKey};
-use peerup_reachability::{Link, Transport};
 use tokio::sync::watch;
 
 use crate::clock::{now, timestamp};
@@ -24,9 +23,7 @@ use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::state::Store;
 use crate::status::{self, Badge, Board, Phase, Verification};
-
-/// Pause between two looks at the connections.
-const SHOW: Duration = Duration::from_millis(200);
+use connections::Held;
 
 /// Shared state of one membership.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ pub(crate) struct Session {
     roster: Mutex<Roster>,
     members: Mutex<Vec<MemberRecord>>,
     admitted: Mutex<BTreeMap<PeerId, Standing>>,
-    connections: Mutex<BTreeMap<ConnectionId, (PeerId, Origin)>>,
+    connections: Mutex<BTreeMap<ConnectionId, Held>>,
     /// Own record, revocations or network document changed.
     lists: watch::Sender<()>,
     /// Connections, reservations or members changed.
@@ -212,48 +209,6 @@ impl Session {
         ends.min()
     }
 
-    /// How relays are connected: IP version and transport of each connection.
-    pub(crate) fn relay_links(&self) -> Vec<Link> {
-        let membership = self.membership();
-        let connections = lock(&self.connections);
-        connections
-            .values()
-            .filter(|(peer, _)| membership.is_relay(peer))
-            .filter_map(|(_, origin)| link(origin))
-            .collect()
-    }
-
-    /// A direct connection to `peer` over this IP version.
-    pub(crate) fn direct_to(&self, peer: &PeerId, version: IpVersion) -> Option<ConnectionId> {
-        let connections = lock(&self.connections);
-        let mut all = connections.iter();
-        all.find(|(_, (to, origin))| {
-            to == peer && link(origin).is_some_and(|link| link.version == version)
-        })
-        .map(|(connection, _)| *connection)
-    }
-
-    /// Connections to relays, and the address that each leads to.
-    pub(crate) fn relay_connections(&self) -> Vec<(ConnectionId, Option<IpAddr>)> {
-        let membership = self.membership();
-        let connections = lock(&self.connections);
-        connections
-            .iter()
-            .filter(|(_, (peer, origin))| membership.is_relay(peer) && !origin.relayed)
-            .map(|(connection, (_, origin))| (*connection, origin.ip()))
-            .collect()
-    }
-
-    /// Waits until the connection is no more.
-    pub(crate) async fn until_closed(&self, connection: ConnectionId) {
-        let mut surroundings = self.watch_surroundings();
-        while lock(&self.connections).contains_key(&connection) {
-            if surroundings.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// A peer tells at which address it sees this one; only relays are believed.
     pub(crate) fn observed(&self, peer: PeerId, address: &Multiaddr) {
         let relays = self.all_relays();
@@ -292,79 +247,10 @@ impl Session {
         }
     }
 
-    /// Shows connections and members whenever they change; changes in quick succession are shown as one.
-    pub(crate) async fn keep_shown(&self) -> Infallible {
-        let mut surroundings = self.surroundings.subscribe();
-        surroundings.mark_changed();
-        loop {
-            if surroundings.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            if let Ok(snapshot) = self.node.snapshot().await {
-                self.show(&snapshot);
-            }
-            tokio::time::sleep(SHOW).await;
-        }
-    }
-
-    fn show(&self, snapshot: &Snapshot) {
-        let members = self.members();
-        let relays = self.all_relays();
-        let others: Vec<_> = snapshot
-            .members
-            .iter()
-            .filter(|(peer, _)| !relays.contains(peer))
-            .collect();
-        let direct = others.iter().filter(|(_, direct)| *direct).count();
-        let peers: Vec<_> = members
-            .iter()
-            .map(|record| {
-                let through = self.through(&record.peer, &relays);
-                peer_status(record, self.badge(&record.peer), snapshot, through)
-            })
-            .collect();
-        self.board.update(|status| {
-            for relay in &mut status.relays {
-                relay.reserved = snapshot
-                    .reservations
-                    .iter()
-                    .any(|peer| peer.to_string() == relay.peer_id);
-            }
-            status.direct_connections = direct;
-            status.relayed_connections = others.len() - direct;
-            status.path = match (direct, snapshot.reservations.len()) {
-                (0, 0) => Path::None,
-                (0, 1..) => Path::Relayed,
-                (1.., _) => Path::Direct,
-            };
-            status.peers = peers;
-        });
-    }
-
     /// Identities of the network's relays, in their order.
     fn all_relays(&self) -> Vec<PeerId> {
         let relays = self.membership().all_relays().into_iter();
         relays.map(|relay| relay.peer).collect()
-    }
-
-    /// The position of the relay that carries the newest circuit to `peer`.
-    fn through(&self, peer: &PeerId, relays: &[PeerId]) -> Option<usize> {
-        let connections = lock(&self.connections);
-        let mut circuits = connections.values().rev().filter_map(|(known, origin)| {
-            let relay = origin.relay().filter(|_| known == peer)?;
-            relays.iter().position(|known| *known == relay)
-        });
-        circuits.next()
-    }
-
-    pub(crate) fn connected(&self, peer: PeerId, connection: ConnectionId, origin: &Origin) {
-        lock(&self.connections).insert(connection, (peer, origin.clone()));
-        self.surroundings_changed();
-    }
-
-    pub(crate) fn disconnected(&self, connection: ConnectionId) {
-        lock(&self.connections).remove(&connection);
-        self.surroundings_changed();
     }
 
     /// The record that `peer` has shown on a connection of its own, while it holds; none of a relay.
@@ -431,24 +317,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nothing for a circuit.
-fn link(origin: &Origin) -> Option<Link> {
-    if origin.relayed {
-        return None;
-    }
-    let is_v6 = matches!(
-        origin.address.iter().next()?,
-        multiaddr::Protocol::Ip6(_) | multiaddr::Protocol::Dns6(_)
-    );
-    let version = if is_v6 { IpVersion::V6 } else { IpVersion::V4 };
-    let transport = if origin.is_quic() {
-        Transport::Quic
-    } else {
-        Transport::Tcp
-    };
-    Some(Link { version, transport })
-}
-
 /// A member that has renewed stays.
 fn renew(standing: &mut Standing, newer: Option<&MemberRecord>) {
     if let (Standing::Member(known), Some(newer)) = (standing, newer)
@@ -466,35 +334,5 @@ fn relay_status(relay: &crate::membership::RelayAt, former: &[status::Relay]) ->
         connected: known.is_some_and(|known| known.connected),
         reserved: known.is_some_and(|known| known.reserved),
         peer_id,
-    }
-}
-
-/// `through` is the relay that carries a circuit to it.
-fn peer_status(
-    record: &MemberRecord,
-    badge: Badge,
-    snapshot: &Snapshot,
-    through: Option<usize>,
-) -> status::Peer {
-    let connected = snapshot
-        .members
-        .iter()
-        .find(|(peer, _)| *peer == record.peer);
-    let path = match connected {
-        Some((_, true)) => Path::Direct,
-        Some((_, false)) => Path::Relayed,
-        None => Path::None,
-    };
-    status::Peer {
-        name: record.name.to_string(),
-        peer_id: record.peer.to_string(),
-        subject: record.subject.clone(),
-        verification: match badge {
-            Badge::Verified => Verification::Sas,
-            Badge::Unverified => Verification::of(record.method),
-        },
-        badge,
-        path,
-        relay: through.filter(|_| path == Path::Relayed),
     }
 }

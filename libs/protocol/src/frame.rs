@@ -18,7 +18,7 @@ pub use join::{JoinRequest, JoinResponse};
 pub use member::{MemberHello, MemberLists};
 pub use ping::Ping;
 pub use probe::{ProbeAnswer, ProbeAsk, ProbeFrom};
-pub use report::ReportFrame;
+pub use report::{ReportFrame, ReportPeriods};
 pub use roster::{RosterAnswer, RosterAsk, RosterPage, pages};
 pub use trace::TraceAnswer;
 pub use verify::{VerifyCommit, VerifyDecision, VerifyNonce};

@@ -19,6 +19,7 @@ pub mod id;
 pub mod message;
 pub mod names;
 pub mod record;
+pub mod relay_address;
 pub mod report;
 pub mod secret;
 pub mod service;

@@ -36,6 +36,12 @@ const OTHER_ADDRESS: u16 = 0x802C;
 /// From here on an attribute that is not understood may be skipped.
 const OPTIONAL: u16 = 0x8000;
 
+/// The address without IPv6's clothes: a socket for both versions shows IPv4 as `::ffff:…`.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// A Binding request as it reaches a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

@@ -1,11 +1,11 @@
-//! Reports of peers outside the cluster, handed on to the operator, which checks them. The stream is closed when
-//! the operator has the report, and reset when not.
+//! Reports of peers outside the cluster, handed on to the operator, which checks them. The answer is the network's
+//! periods when the operator has the report; when not the stream is reset.
 
 use futures::AsyncWriteExt;
-use peerup_node::io::read_frame;
+use peerup_node::io::{read_frame, write_frame};
 use peerup_node::{PeerId, Stream};
-use peerup_protocol::api::{OutsideReport, ReportRequest};
-use peerup_protocol::frame::{MAX_FRAME, ReportFrame};
+use peerup_protocol::api::{OutsideReport, ReportAnswer, ReportRequest};
+use peerup_protocol::frame::{MAX_FRAME, ReportFrame, ReportPeriods};
 use tokio::time::{Duration, Instant};
 
 use super::Inbound;
@@ -25,7 +25,15 @@ pub(super) async fn serve(inbound: &Inbound, peer: PeerId, mut stream: Stream) {
         .report(&request, Instant::now() + CALL)
         .await
     {
-        Ok(_) => {
+        Ok(ReportAnswer { settings }) => {
+            let periods = ReportPeriods {
+                probe: settings.probe_period_seconds,
+                report: settings.report_period_seconds,
+                offline_after: settings.offline_after_seconds,
+                stabilization: settings.stabilization_seconds,
+            };
+            // Who does not wait for it has been heard all the same.
+            let _ = write_frame(&mut stream, &periods.encode()).await;
             let _ = stream.close().await;
         }
         Err(error) => tracing::debug!(%peer, %error, "report not handed on"),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use peerup_protocol::stun::{Response, TransactionId, request};
+use peerup_protocol::stun::{Response, TransactionId, canonical, request};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -94,10 +94,6 @@ impl Stun {
         }
         None
     }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

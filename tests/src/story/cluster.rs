@@ -18,6 +18,12 @@ use super::{CHART, EXAMPLES, HOME, OPERATOR, PODS, SHOP, facts};
 use crate::light;
 use crate::wait::patiently;
 
+/// The program that runs a kind cluster's nodes: `docker`, or what the environment says.
+#[must_use]
+pub fn engine() -> String {
+    std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or_else(|_| "docker".to_owned())
+}
+
 /// A cluster that KUBECONFIG names.
 #[derive(Clone)]
 pub struct Cluster {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use peerup_crds::{PairingCode, Peer, PeerNetwork, PeerType};
-use peerup_tests::story::cluster::Cluster;
+use peerup_tests::story::cluster::{Cluster, engine};
 use peerup_tests::story::laptop::Laptop;
 use peerup_tests::story::shell::quietly;
 use peerup_tests::story::{CODES, HOME, NETWORK, SHOP, WEB, facts};
@@ -164,10 +164,8 @@ async fn kill_relay_container(world: &World) -> Result<()> {
         .and_then(|all| all.into_iter().next()?.container_id)
         .context("no container")?;
     let id = id.trim_start_matches("containerd://");
-    let engine =
-        std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or_else(|_| "docker".to_owned());
-    let line =
-        format!("{engine} exec {node} ctr --namespace k8s.io tasks kill --signal SIGKILL {id}");
+    let kill = "ctr --namespace k8s.io tasks kill --signal SIGKILL";
+    let line = format!("{} exec {node} {kill} {id}", engine());
     println!("$ {line}");
     quietly(&line)?.ok().map(drop)
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use peerup_crds::{Peer, PeerNetwork};
+use peerup_crds::Peer;
 use peerup_tests::programs;
+use peerup_tests::story::SHOP;
 use peerup_tests::story::laptop::{Laptop, text_of};
-use peerup_tests::story::{NETWORK, SHOP};
 use peerup_tests::wait::patiently;
 use serde_json::{Value, json};
 
@@ -141,7 +140,7 @@ fn report(output: &Output) -> Result<Value> {
 }
 
 /// The program under the name by which kubectl finds it.
-async fn plugin(arguments: &[&str]) -> Result<Output> {
+pub(crate) async fn plugin(arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(programs::path("peerup")?);
     command
         .arg0("kubectl-peerup")
@@ -233,13 +232,8 @@ pub(crate) async fn where_it_is_required_the_unverified_are_refused(
 }
 
 async fn require(world: &World, verification: &str) -> Result<()> {
-    let patch = json!({"spec": {"peers": {"verification": verification}}});
-    println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
-    let networks = Api::<PeerNetwork>::namespaced(world.cluster.client.clone(), SHOP);
-    networks
-        .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
-        .await?;
-    Ok(())
+    let spec = json!({"peers": {"verification": verification}});
+    world.patch_network(spec).await
 }
 
 pub(crate) async fn the_service_goes(world: &mut World) -> Result<()> {

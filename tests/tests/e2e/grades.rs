@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams};
 use peerup_crds::{Peer, PeerNetwork};
+use peerup_tests::story::cluster::engine;
 use peerup_tests::story::{HOME, NETWORK, SHOP, facts};
 use peerup_tests::wait::patiently;
 use serde_json::{Value, json};
@@ -26,13 +27,68 @@ pub(crate) async fn a_prometheus_watches(world: &mut World) -> Result<()> {
     let pods = world.cluster.web_pods().await?;
     let pod = pods.first().context("no pod")?.clone();
     world.prometheus = Some(prometheus);
-    world.victim = Some(pod.name_any());
+    world.watched = Some(pod.name_any());
     agree(world, "B", ("True", "GradeB")).await?;
     world.prometheus()?.resolves("PeerupGradeD", &[]).await?;
     world
         .prometheus()?
         .resolves("PeerupPeerOffline", &PODS)
         .await
+}
+
+pub(crate) async fn without_udp_it_is_d(world: &mut World) -> Result<()> {
+    // Names are asked for over UDP, too.
+    cut(world, &rules("meta l4proto udp udp dport != 53 drop;")).await?;
+    agree(world, "D", ("True", "GradeD")).await?;
+    let status = status(world).await?;
+    ensure!(status["evidence"] == json!(["udp-blocked"]), "{status}");
+    world.prometheus()?.fires("PeerupGradeD", &PODS[..1]).await
+}
+
+pub(crate) async fn without_a_way_out_the_operator_says_f(world: &mut World) -> Result<()> {
+    // Answers to Prometheus and the kubelet still leave.
+    cut(world, &rules("tcp sport 9465 accept; drop;")).await?;
+    agree(world, "F", ("False", "GradeF")).await?;
+    world.prometheus()?.fires("PeerupPeerOffline", &PODS).await
+}
+
+pub(crate) async fn with_its_network_back_it_is_b(world: &mut World) -> Result<()> {
+    cut(world, "delete table inet cut\n").await?;
+    agree(world, "B", ("True", "GradeB")).await?;
+    world
+        .prometheus()?
+        .resolves("PeerupPeerOffline", &PODS)
+        .await?;
+    world
+        .prometheus()?
+        .resolves("PeerupGradeD", &PODS[..1])
+        .await
+}
+
+/// A table of nftables that lets a pod's traffic with itself pass, and what this chain does not stop.
+fn rules(chain: &str) -> String {
+    format!(
+        "table inet cut {{}}\ndelete table inet cut\n\
+         table inet cut {{ chain out {{ type filter hook output priority 0; oifname \"lo\" accept; {chain} }} }}\n"
+    )
+}
+
+/// Loads rules in the network namespace of the watched pod: the one on its node that has its address.
+async fn cut(world: &World, rules: &str) -> Result<()> {
+    let pod = watched(world).await?;
+    let address = pod.status.and_then(|status| status.pod_ip);
+    let address = address.context("the pod has no address")?;
+    let node = pod.spec.and_then(|spec| spec.node_name);
+    let node = node.context("the pod has no node")?;
+    let script = format!(
+        "for name in $(ip netns list | cut -d\" \" -f1); do \
+           if ip -n $name -o address | grep -qF \" {address}/\"; then \
+             ip netns exec $name nft -f - && exit; \
+           fi; \
+         done; exit 1"
+    );
+    let line = format!("{} exec -i {node} bash -c '{script}'", engine());
+    world.cluster.shell.feed(&line, rules)?.ok().map(drop)
 }
 
 /// An Internet of two STUN servers on each node, and a masquerade with random ports before it.
@@ -98,10 +154,6 @@ fn on_node(world: &World, node: &str, script: &str) -> Result<()> {
     world.cluster.shell.feed(&line, script)?.ok().map(drop)
 }
 
-fn engine() -> String {
-    std::env::var("KIND_EXPERIMENTAL_PROVIDER").unwrap_or("docker".to_owned())
-}
-
 /// Periods as short as a network may have them.
 fn quick() -> Value {
     json!({
@@ -112,23 +164,19 @@ fn quick() -> Value {
 }
 
 async fn periods(world: &World, reachability: Value) -> Result<()> {
-    let patch = json!({ "spec": { "reachability": reachability } });
-    println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
-    let networks = Api::<PeerNetwork>::namespaced(world.cluster.client.clone(), SHOP);
-    networks
-        .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
-        .await?;
-    Ok(())
+    world
+        .patch_network(json!({ "reachability": reachability }))
+        .await
 }
 
-async fn victim(world: &World) -> Result<Pod> {
-    let name = world.victim.as_ref().context("no pod was chosen")?;
+async fn watched(world: &World) -> Result<Pod> {
+    let name = world.watched.as_ref().context("no pod was chosen")?;
     world.cluster.get::<Pod>(SHOP, name).await
 }
 
 /// The status of the pod's Peer.
 async fn status(world: &World) -> Result<Value> {
-    let pod = victim(world).await?;
+    let pod = watched(world).await?;
     let peers = world.cluster.list::<Peer>(SHOP).await?;
     Ok(serde_json::to_value(&facts::peer_of(&pod, &peers)?.status)?)
 }
@@ -136,7 +184,7 @@ async fn status(world: &World) -> Result<Value> {
 /// Waits until all who tell of the pod's grade tell this one.
 async fn agree(world: &World, grade: &str, condition: (&str, &str)) -> Result<()> {
     patiently(&format!("grade {grade} everywhere"), LIMIT, async || {
-        let pod = victim(world).await?;
+        let pod = watched(world).await?;
         let (status, reason) = condition;
         facts::pod_says(&pod, "peerup.dev/Reachable", status, reason)?;
         let peers = world.cluster.list::<Peer>(SHOP).await?;

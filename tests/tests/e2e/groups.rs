@@ -1,14 +1,16 @@
-//! Groups that join in any order: everybody accepts everybody.
+//! Groups of pods and peers outside that join in any order: everybody accepts everybody.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use peerup_tests::story::laptop::{Laptop, text_of};
-use peerup_tests::story::{NETWORK, SHOP};
+use peerup_tests::story::{NETWORK, SHOP, facts};
 use peerup_tests::wait::patiently;
 
 use crate::faults::relay_pod_dies;
+use crate::first_use::plugin;
 use crate::world::World;
 
 /// Longest time for one peer to join, or to reach another one.
@@ -16,11 +18,20 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Commands at once.
 const AT_ONCE: usize = 4;
 
-/// One member: its name and its process.
+/// One member.
 struct Member {
     name: String,
-    peer: Laptop,
+    place: Place,
 }
+
+/// Where it runs.
+enum Place {
+    Outside(Laptop),
+    Pod,
+}
+
+/// Of so many members one is a pod.
+const POD_EVERY: usize = 3;
 
 pub(crate) async fn groups_authorise_each_other(world: &mut World) -> Result<()> {
     for size in [2, 3, 5] {
@@ -37,19 +48,21 @@ pub(crate) async fn twenty_do_while_the_relay_restarts(world: &mut World) -> Res
     leave(world, members).await
 }
 
-/// Lets as many peers join as the group has codes, in an order of chance; at one of them the relay is killed.
+/// Lets so many members join, in an order of chance; at one of them the relay is killed. Those that are no pods have a
+/// code of the group.
 async fn join(world: &mut World, size: usize, kill_at: Option<usize>) -> Result<Vec<Member>> {
     let group = format!("group-{size}");
+    let outside = size - size.div_ceil(POD_EVERY);
     world
         .cluster
         .apply(&format!(
             "{{apiVersion: peerup.dev/v1alpha1, kind: PairingCode, metadata: {{name: {group}, namespace: {SHOP}}}, \
-             spec: {{networkRef: {{name: {NETWORK}}}, count: {size}, ttlSeconds: 1800}}}}"
+             spec: {{networkRef: {{name: {NETWORK}}}, count: {outside}, ttlSeconds: 1800}}}}"
         ))?
         .ok()?;
-    let codes = patiently(&format!("{size} codes"), LIMIT, async || {
+    let codes = patiently(&format!("{outside} codes"), LIMIT, async || {
         let codes = world.cluster.codes(SHOP, &group, LIMIT).await?;
-        ensure!(codes.len() == size, "there are {}", codes.len());
+        ensure!(codes.len() == outside, "there are {}", codes.len());
         Ok(codes)
     })
     .await?;
@@ -59,11 +72,11 @@ async fn join(world: &mut World, size: usize, kill_at: Option<usize>) -> Result<
         if kill_at == Some(at) {
             relay_pod_dies(&world.cluster).await?;
         }
-        let code = codes
-            .get(&format!("code-{slot}"))
-            .context("there is no such code")?;
         let name = format!("g{size}-{slot}");
-        members.push(joined(world, code, name).await?);
+        members.push(match codes.get(&format!("code-{slot}")) {
+            Some(code) => joined(world, code, name).await?,
+            None => pod(world, name).await?,
+        });
     }
     Ok(members)
 }
@@ -78,7 +91,29 @@ async fn joined(world: &World, code: &str, name: String) -> Result<Member> {
         Ok(peer)
     })
     .await?;
-    Ok(Member { name, peer })
+    let place = Place::Outside(peer);
+    Ok(Member { name, place })
+}
+
+/// A pod's join.
+async fn pod(world: &World, name: String) -> Result<Member> {
+    world
+        .cluster
+        .apply(&format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {SHOP}}}, spec: {{\
+               terminationGracePeriodSeconds: 1, \
+               securityContext: {{runAsNonRoot: true, runAsUser: 65534, seccompProfile: {{type: RuntimeDefault}}}}, \
+               containers: [{{name: app, image: 'registry.k8s.io/pause:3.10', securityContext: \
+                 {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}}}]}}}}"
+        ))?
+        .ok()?;
+    patiently(&format!("{name} to join"), LIMIT, async || {
+        let pod = world.cluster.get::<Pod>(SHOP, &name).await?;
+        facts::pod_says(&pod, "peerup.dev/Joined", "True", "Attested")
+    })
+    .await?;
+    let place = Place::Pod;
+    Ok(Member { name, place })
 }
 
 /// The numbers below `size` in an order that differs from run to run.
@@ -113,23 +148,28 @@ async fn everybody_reaches_everybody(members: &[Member]) -> Result<()> {
 
 async fn reaches(from: &Member, to: &str) -> Result<()> {
     patiently(&format!("{} to reach {to}", from.name), LIMIT, async || {
-        let output = from.peer.ask(&["ping", to, "-c", "1"]).await?;
+        let output = match &from.place {
+            Place::Outside(peer) => peer.ask(&["ping", to, "-c", "1"]).await?,
+            Place::Pod => plugin(&["ping", &from.name, to, "-c", "1"]).await?,
+        };
         ensure!(output.status.success(), "{}", text_of(&output));
         Ok(())
     })
     .await
 }
 
-/// Ends the processes and revokes what they were.
+/// Ends processes and pods, and revokes what they were.
 async fn leave(world: &World, members: Vec<Member>) -> Result<()> {
-    let names: Vec<_> = members
-        .iter()
-        .map(|member| format!("{NETWORK}.{}", member.name))
-        .collect();
-    drop(members);
-    world
-        .cluster
-        .kubectl(&format!("delete peers -n {SHOP} {}", names.join(" ")))?
-        .ok()
-        .map(drop)
+    let (mut peers, mut pods) = (Vec::new(), Vec::new());
+    for Member { name, place } in members {
+        match place {
+            Place::Outside(_) => peers.push(format!("{NETWORK}.{name}")),
+            Place::Pod => pods.push(name),
+        }
+    }
+    for (kind, names) in [("peers", peers), ("pods", pods)] {
+        let line = format!("delete {kind} -n {SHOP} {}", names.join(" "));
+        world.cluster.kubectl(&line)?.ok()?;
+    }
+    Ok(())
 }

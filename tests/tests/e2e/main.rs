@@ -57,7 +57,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 40] = steps! {
+const STEPS: [Step; 43] = steps! {
     vital install::helm_installs_the_operator;
     usual install::helm_test_passes;
     vital install::the_examples_apply;
@@ -82,6 +82,9 @@ const STEPS: [Step; 40] = steps! {
     usual first_use::a_pod_and_a_laptop_verify_each_other;
     usual first_use::the_service_goes;
     usual grades::a_prometheus_watches;
+    usual grades::without_udp_it_is_d;
+    usual grades::without_a_way_out_the_operator_says_f;
+    usual grades::with_its_network_back_it_is_b;
     usual grades::behind_a_masquerade_the_internet_sees_d;
     usual groups::groups_authorise_each_other;
     usual groups::twenty_do_while_the_relay_restarts;

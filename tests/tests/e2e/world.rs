@@ -5,9 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kube::api::{Api, Patch, PatchParams};
+use peerup_crds::PeerNetwork;
 use peerup_tests::story::cluster::Cluster;
 use peerup_tests::story::laptop::Laptop;
 use peerup_tests::story::shell::Show;
+use peerup_tests::story::{NETWORK, SHOP};
+use serde_json::{Value, json};
 
 use crate::logs::Logs;
 use crate::prometheus::Prometheus;
@@ -35,8 +39,8 @@ pub(crate) struct World {
     pub(crate) wire: Option<Capture>,
     /// What watches the cluster.
     pub(crate) prometheus: Option<Prometheus>,
-    /// Name of the pod whose network is cut.
-    pub(crate) victim: Option<String>,
+    /// Name of the pod whose grade is watched.
+    pub(crate) watched: Option<String>,
     directory: PathBuf,
 }
 
@@ -57,7 +61,7 @@ impl World {
             port: None,
             wire: None,
             prometheus: None,
-            victim: None,
+            watched: None,
             cluster,
             directory,
         })
@@ -86,6 +90,17 @@ impl World {
     /// The Prometheus that watches.
     pub(crate) fn prometheus(&self) -> Result<&Prometheus> {
         self.prometheus.as_ref().context("no Prometheus watches")
+    }
+
+    /// Changes the network's spec, as `kubectl patch` would.
+    pub(crate) async fn patch_network(&self, spec: Value) -> Result<()> {
+        let patch = json!({ "spec": spec });
+        println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
+        let networks = Api::<PeerNetwork>::namespaced(self.cluster.client.clone(), SHOP);
+        networks
+            .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
     }
 
     /// Ends what runs here; what lies in the directory is worth something after a failure only.

@@ -19,7 +19,7 @@ use crate::session::Session;
 use netlink::Netlink;
 
 /// A change is told when nothing more has changed for so long …
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(250);
 /// … but at latest so long after the first of them.
 const LONGEST: Duration = Duration::from_secs(1);
 /// Pause between two looks where the kernel tells nothing.

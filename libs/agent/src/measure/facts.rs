@@ -29,7 +29,7 @@ pub(super) fn route() -> Option<IpAddr> {
 }
 
 /// The address from which packets to `remote` would leave; nothing without a route.
-pub(super) fn source(remote: IpAddr) -> Option<IpAddr> {
+pub(crate) fn source(remote: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match remote {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

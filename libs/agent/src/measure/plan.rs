@@ -110,11 +110,16 @@ impl Plan {
     pub(super) fn end(&mut self, now: Instant, checked: bool, period: Duration, random: f64) {
         self.checks = if checked { self.checks + 1 } else { 0 };
         self.not_before = now + PAUSE;
-        self.period = now + period.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0));
+        self.period = now + jittered(period, random);
         if let Some((at, _)) = &mut self.told {
             *at = (*at).max(self.not_before);
         }
     }
+}
+
+/// A period ±20 %; `random` lies in 0…1.
+pub(super) fn jittered(period: Duration, random: f64) -> Duration {
+    period.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0))
 }
 
 /// Measurements that changes may still cause.

@@ -16,8 +16,6 @@ use crate::session::Session;
 const AFTER_CHANGE: Duration = Duration::from_secs(3);
 /// How long it may take when no STUN server has answered.
 const AFTER_SILENCE: Duration = Duration::from_secs(5);
-/// Longest wait until a connection that was closed is gone.
-const CLOSING: Duration = Duration::from_secs(1);
 
 /// Looks at the relays whenever the network of this machine has changed.
 pub(super) async fn run(session: &Session) -> Infallible {
@@ -37,24 +35,40 @@ pub(super) async fn after_silence(session: &Session) {
 
 /// Two pings to each relay that is connected; without an answer to either in time the connection is closed.
 async fn check(session: &Session, patience: Duration) {
+    let own = facts::interfaces();
     let connections = session.relay_connections().into_iter();
-    join_all(connections.filter_map(|(connection, remote)| {
-        let remote = remote.filter(|ip| !ip.is_loopback())?;
-        Some(judge(session, connection, remote, patience))
+    join_all(connections.filter_map(|known| {
+        let remote = known.remote.filter(|ip| !ip.is_loopback())?;
+        let may_live = may_live(known.source, &own) && facts::source(remote).is_some();
+        Some(judge(
+            session,
+            known.connection,
+            remote,
+            may_live.then_some(patience),
+        ))
     }))
     .await;
 }
 
-async fn judge(session: &Session, connection: ConnectionId, remote: IpAddr, patience: Duration) {
-    // Without a route nothing can come back, and there is nothing to wait for.
-    let lives = facts::source(remote).is_some() && answers(session, connection, patience).await;
+/// Whether anything can still come back to the address from which a connection leaves, as far as that is known.
+fn may_live(source: Option<IpAddr>, own: &[IpAddr]) -> bool {
+    own.is_empty() || source.is_none_or(|source| own.contains(&source))
+}
+
+/// Without patience it is dead already.
+async fn judge(
+    session: &Session,
+    connection: ConnectionId,
+    remote: IpAddr,
+    patience: Option<Duration>,
+) {
+    let lives = match patience {
+        Some(patience) => answers(session, connection, patience).await,
+        None => false,
+    };
     if !lives {
         tracing::info!(%remote, "relay does not answer any more, its connection is closed");
-        session.node.close_connection(connection).await;
-        let gone = timeout(CLOSING, session.until_closed(connection)).await;
-        if gone.is_err() {
-            tracing::debug!(%remote, "the connection is still closing");
-        }
+        session.close(connection).await;
     }
 }
 
@@ -80,4 +94,18 @@ async fn ping(session: &Session, connection: ConnectionId) -> bool {
         return false;
     };
     path::ping(&mut stream, rand::random()).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_dies_with_the_address_that_it_leaves_from() {
+        let [ours, gone] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        assert!(may_live(Some(ours), &[ours]));
+        assert!(!may_live(Some(gone), &[ours]));
+        assert!(may_live(None, &[ours]), "from where is not known");
+        assert!(may_live(Some(gone), &[]), "what there is can't be read");
+    }
 }

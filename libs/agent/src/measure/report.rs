@@ -7,13 +7,15 @@ use peerup_node::io::{FrameError, read_frame_within, write_frame};
 use peerup_node::{OpenError, PeerId, Protocol};
 use peerup_operator_client::{CallError, OperatorClient};
 use peerup_protocol::api::{PodReport, ReportRequest, Settings};
-use peerup_protocol::frame::ReportFrame;
+use peerup_protocol::frame::{MAX_FRAME, ReportFrame, ReportPeriods};
 use peerup_protocol::report::{Report, ReportError};
+use peerup_protocol::wire::DecodeError;
 use peerup_protocol::{UnixTime, message};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Reported, jittered, period};
+use super::plan::jittered;
+use super::{Reported, period};
 use crate::agent::Source;
 use crate::backoff::Backoff;
 use crate::clock::{now, timestamp};
@@ -39,8 +41,8 @@ enum SendError {
     Frame(#[from] FrameError),
     #[error("no answer in time")]
     TimedOut,
-    #[error("the relay answered something that is not expected")]
-    Unexpected,
+    #[error("the relay answered something that is not expected: {0}")]
+    Unexpected(#[from] DecodeError),
 }
 
 /// Reports for as long as the session lasts.
@@ -65,7 +67,8 @@ pub(super) async fn run(
             let report = current(session, &known).await;
             if plan.is_due(&report, Instant::now()) {
                 let result = sender.send(&report).await;
-                let period = jittered(period(settings.borrow().report_period_seconds));
+                let period = period(settings.borrow().report_period_seconds);
+                let period = jittered(period, rand::random());
                 if result.is_ok() {
                     let time = Some(timestamp(now()));
                     session
@@ -130,6 +133,14 @@ impl Plan {
     }
 }
 
+/// A relay's word decides how often this peer measures and reports, within what a network may have, and nothing else.
+fn take_periods(settings: &mut Settings, periods: ReportPeriods) {
+    settings.probe_period_seconds = periods.probe.clamp(5, 3600);
+    settings.report_period_seconds = periods.report.clamp(5, 3600);
+    settings.offline_after_seconds = periods.offline_after.clamp(10, 86_400);
+    settings.stabilization_seconds = periods.stabilization.clamp(5, 3600);
+}
+
 /// The steady assessment, with connections as they are now.
 async fn current(session: &Session, known: &Reported) -> Report {
     let reservations = session
@@ -171,12 +182,17 @@ impl Sender<'_> {
             report: report.clone(),
         });
         let answer = operator.report(&request, Instant::now() + SEND).await?;
-        self.settings.send_if_modified(|settings| {
-            let differs = *settings != answer.settings;
-            *settings = answer.settings;
-            differs
-        });
+        self.take(|settings| *settings = answer.settings);
         Ok(())
+    }
+
+    /// Changes the settings, and wakes those who depend on them if that makes a difference.
+    fn take(&self, change: impl FnOnce(&mut Settings)) {
+        self.settings.send_if_modified(|settings| {
+            let before = settings.clone();
+            change(settings);
+            *settings != before
+        });
     }
 
     async fn via_relay(&mut self, report: &Report) -> Result<(), SendError> {
@@ -193,12 +209,10 @@ impl Sender<'_> {
         };
         let mut stream = self.session.node.open(relay, Protocol::Report).await?;
         write_frame(&mut stream, &frame.encode()).await?;
-        // The relay closes when the operator has it, and resets when not.
-        match read_frame_within(&mut stream, 1, SEND).await {
-            Err(FrameError::Closed) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Err(SendError::Unexpected),
-        }
+        let answer = read_frame_within(&mut stream, MAX_FRAME, SEND).await?;
+        let periods = ReportPeriods::decode(&answer)?;
+        self.take(|settings| take_periods(settings, periods));
+        Ok(())
     }
 
     /// The first of this peer's relays that is connected.
@@ -210,5 +224,36 @@ impl Sender<'_> {
             .into_iter()
             .map(|relay| relay.peer)
             .find(is_connected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_sets_periods_within_limits_and_nothing_else() {
+        let before = crate::measure::default_settings(&Source::Stored);
+        let told = |[probe, report, offline_after, stabilization]: [u32; 4]| {
+            let mut settings = before.clone();
+            let periods = ReportPeriods {
+                probe,
+                report,
+                offline_after,
+                stabilization,
+            };
+            take_periods(&mut settings, periods);
+            settings
+        };
+        let expected = |[probe, report, offline_after, stabilization]: [u32; 4]| Settings {
+            probe_period_seconds: probe,
+            report_period_seconds: report,
+            offline_after_seconds: offline_after,
+            stabilization_seconds: stabilization,
+            ..before.clone()
+        };
+        assert_eq!(told([7, 8, 11, 6]), expected([7, 8, 11, 6]));
+        assert_eq!(told([0; 4]), expected([5, 5, 10, 5]));
+        assert_eq!(told([u32::MAX; 4]), expected([3600, 3600, 86_400, 3600]));
     }
 }

@@ -20,7 +20,7 @@ use peerup_protocol::api::{
 use peerup_protocol::code::{Code, CodeKind, Responder};
 use peerup_protocol::derive::code_hash;
 use peerup_protocol::frame::{
-    MAX_FRAME, MAX_LONG_FRAME, ReportFrame, RosterAnswer, RosterAsk, RosterPage,
+    MAX_FRAME, MAX_LONG_FRAME, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage,
 };
 use peerup_protocol::id::{
     DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id, verifying_key,
@@ -486,5 +486,12 @@ async fn report(network: &Network, peer: PeerId, mut stream: Stream) {
     message::verify(&verifying_key(&peer).unwrap(), &signed, &frame.signature).unwrap();
     let report = Report::from_json(&frame.json).unwrap();
     network.book.lock().unwrap().reports.insert(peer, report);
+    let periods = ReportPeriods {
+        probe: 60,
+        report: 30,
+        offline_after: 90,
+        stabilization: 60,
+    };
+    write_frame(&mut stream, &periods.encode()).await.unwrap();
     stream.close().await.unwrap();
 }

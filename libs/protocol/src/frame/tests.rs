@@ -68,9 +68,14 @@ proptest! {
     }
 
     #[test]
-    fn reports_and_probes_come_back(time: u64, json in vec(any::<u8>(), 0..MAX_REPORT), nonce: [u8; 16], port: u16) {
+    fn reports_and_probes_come_back(
+        time: u64, json in vec(any::<u8>(), 0..MAX_REPORT), periods: [u32; 4], nonce: [u8; 16], port: u16
+    ) {
         let frame = ReportFrame { time, json, signature: [7; 64] };
         prop_assert_eq!(ReportFrame::decode(&frame.encode()), Ok(frame));
+        let [probe, report, offline_after, stabilization] = periods;
+        let periods = ReportPeriods { probe, report, offline_after, stabilization };
+        prop_assert_eq!(ReportPeriods::decode(&periods.encode()), Ok(periods));
         for from in [ProbeFrom::MainPort, ProbeFrom::OtherPort] {
             let ask = ProbeAsk { nonce, port, from };
             prop_assert_eq!(ProbeAsk::decode(&ask.encode()), Ok(ask));
@@ -119,7 +124,8 @@ proptest! {
     fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..600)) {
         let _ = (MemberHello::decode(&bytes), MemberLists::decode(&bytes), RosterAsk::decode(&bytes));
         let _ = (RosterAnswer::decode(&bytes), ReportFrame::decode(&bytes), ProbeAsk::decode(&bytes));
-        let _ = (ProbeAnswer::decode(&bytes), JoinRequest::decode(&bytes), JoinResponse::decode(&bytes));
+        let _ = (ReportPeriods::decode(&bytes), ProbeAnswer::decode(&bytes));
+        let _ = (JoinRequest::decode(&bytes), JoinResponse::decode(&bytes));
         let _ = (GuestRequest::decode(&bytes), GuestResponse::decode(&bytes), TraceAnswer::decode(&bytes));
         let _ = (InviteRegistration::decode(&bytes), InviteAnswer::decode(&bytes), Ping::decode(&bytes));
         let _ = (VerifyCommit::decode(&bytes), VerifyNonce::decode(&bytes), VerifyDecision::decode(&bytes));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::limiter::{Limiter, Rate};
 use super::{
     BINDING_ERROR, BINDING_SUCCESS, ERROR_CODE, OTHER_ADDRESS, RESPONSE_ORIGIN, Request,
-    UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, attribute, message, write_address, xor,
+    UNKNOWN_ATTRIBUTES, XOR_MAPPED_ADDRESS, attribute, canonical, message, write_address, xor,
 };
 use crate::wire::Writer;
 
@@ -63,8 +63,10 @@ pub fn answer(datagram: &[u8], source: SocketAddr, local: &Local) -> Option<Answ
         let bytes = message(BINDING_ERROR, id, &unknown_attributes(&request.unknown));
         return Some(Answer { bytes, full: false });
     }
-    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-    let mapped = attribute(XOR_MAPPED_ADDRESS, &write_address(xor(source, id)));
+    let mapped = attribute(
+        XOR_MAPPED_ADDRESS,
+        &write_address(xor(canonical(source), id)),
+    );
     let origin = attribute(RESPONSE_ORIGIN, &write_address(local.origin));
     let other = attribute(OTHER_ADDRESS, &write_address(local.other));
     let bytes = message(

@@ -3,8 +3,8 @@
 use peerup_fuzz_targets::vectors::vectors;
 use peerup_protocol::frame::{
     InviteAnswer, InviteRegistration, MemberHello, MemberLists, Ping, ProbeAnswer, ProbeAsk,
-    ProbeFrom, ReportFrame, RosterAnswer, RosterAsk, RosterPage, TraceAnswer, VerifyCommit,
-    VerifyDecision,
+    ProbeFrom, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage, TraceAnswer,
+    VerifyCommit, VerifyDecision,
 };
 use peerup_protocol::id::Serial;
 use peerup_protocol::record::Signed;
@@ -130,7 +130,13 @@ pub(crate) fn reports() -> Seeds {
         json: api::report_json().into_bytes(),
         signature: vectors().file.array("/signed/report_signature"),
     };
-    vec![("full", frame.encode())]
+    let periods = ReportPeriods {
+        probe: 60,
+        report: 30,
+        offline_after: 90,
+        stabilization: 60,
+    };
+    vec![("full", frame.encode()), ("periods", periods.encode())]
 }
 
 pub(crate) fn roster_asks() -> Seeds {

@@ -10,9 +10,9 @@ fn after(start: Instant, milliseconds: u64) -> Instant {
 async fn a_burst_is_over_when_it_is_quiet() {
     let start = Instant::now();
     let mut burst = Burst::new(start);
-    assert_eq!(burst.settled(), after(start, 500));
-    burst.goes_on(after(start, 300));
-    assert_eq!(burst.settled(), after(start, 800));
+    assert_eq!(burst.settled(), after(start, 250));
+    burst.goes_on(after(start, 200));
+    assert_eq!(burst.settled(), after(start, 450));
 }
 
 #[tokio::test]

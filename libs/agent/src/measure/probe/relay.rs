@@ -4,7 +4,6 @@
 //! the other, a NAT with several addresses), a probe would take another way, and it is not asked.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use multiaddr::Protocol as Part;
 use peerup_node::io::{FrameError, read_frame, write_frame};
@@ -14,13 +13,9 @@ use peerup_protocol::frame::{MAX_FRAME, ProbeAnswer, ProbeAsk};
 use peerup_protocol::grade::IpVersion;
 use peerup_protocol::wire::DecodeError;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use crate::address;
 use crate::session::Session;
-
-/// Longest wait until a connection is closed.
-const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why a relay was not asked, or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -152,11 +147,7 @@ impl<'a> Relays<'a> {
     pub(super) async fn close(&self) {
         let ways = std::mem::take(&mut *self.ways.lock().await);
         for Way { connection, .. } in ways.into_iter().filter(|way| way.is_made) {
-            self.session.node.close_connection(connection).await;
-            let closed = timeout(CLOSING, self.session.until_closed(connection)).await;
-            if closed.is_err() {
-                tracing::debug!("a connection for probes is still closing");
-            }
+            self.session.close(connection).await;
         }
     }
 }
