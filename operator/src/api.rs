@@ -19,13 +19,13 @@ mod renew;
 mod report;
 mod roster;
 mod settings;
-mod tokens;
+pub mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    body::{self, Body, Bytes},
+    body::{Body, Bytes},
     extract::State,
     http::{Method, Request, Response, request::Parts},
     response::IntoResponse,
@@ -46,7 +46,7 @@ use crate::{
     leader::Holder,
     tls::{
         Certificates,
-        listener::{self, Limits},
+        listener::{self, BodyError, Limits},
     },
 };
 
@@ -251,13 +251,11 @@ impl Api {
 }
 
 async fn read(body: Body) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY, body::to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Refusal::TooLarge),
-        Err(_) => Err(Refusal::Malformed(
-            "the body did not come in time".to_owned(),
-        )),
-    }
+    let body = listener::whole(body, MAX_BODY, BODY).await;
+    body.map_err(|error| match error {
+        BodyError::TooLarge(_) => Refusal::TooLarge,
+        BodyError::Late => Refusal::Malformed(error.to_string()),
+    })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {

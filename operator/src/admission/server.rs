@@ -4,27 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{Request as Call, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
 };
-use data_encoding::BASE64;
+use k8s_openapi::api::core::v1::Namespace;
+use peerup_crds::PeerNetwork;
 use prometheus::IntCounter;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     inject::{self, Decision, Settings, Verdict},
     options::DEGRADED,
+    review::{Answer, Request},
     select::{Home, Reason},
 };
 use crate::{
     config::Config,
-    context::Context,
-    metrics::InjectionMetrics,
+    context::{CaBundle, Context, Watched},
+    metrics::{InjectionMetrics, Metrics},
     tls::{
         Certificates,
         listener::{self, Limits},
@@ -35,9 +35,8 @@ use crate::{
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How long a pod waits for a network that may just have been created.
 const EARLY: Duration = Duration::from_millis(500);
-/// Warnings, and characters of each, that are passed on.
-const MAX_WARNINGS: usize = 10;
-const MAX_WARNING: usize = 250;
+/// How long a review may take to come: the API server has it at hand.
+const BODY: Duration = Duration::from_secs(5);
 
 const LIMITS: Limits = Limits {
     connections: 512,
@@ -46,53 +45,6 @@ const LIMITS: Limits = Limits {
     life: Duration::from_secs(3600),
     grace: Duration::from_secs(5),
 };
-
-/// The part of an AdmissionReview that counts; the pod stays raw.
-#[derive(Deserialize)]
-struct Review {
-    request: Request,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    uid: String,
-    kind: Kind,
-    #[serde(default)]
-    sub_resource: String,
-    #[serde(default)]
-    namespace: String,
-    operation: String,
-    #[serde(default)]
-    object: Value,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    kind: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Admitted,
-}
-
-/// A pod is always admitted: a sidecar that cannot be given is a warning.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Admitted {
-    uid: String,
-    allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-}
 
 /// Why a review gets no answer that the API server can use. Only what is the operator's own fault
 /// counts: anyone in the cluster can send nonsense.
@@ -122,8 +74,13 @@ impl Failure {
 }
 
 struct Webhook {
-    context: Context,
+    networks: Watched<PeerNetwork>,
+    namespaces: Watched<Namespace>,
+    ca: CaBundle,
+    metrics: Metrics,
     settings: Settings,
+    /// How long a body may take.
+    patience: Duration,
 }
 
 /// Serves the webhook until `shutdown`.
@@ -133,21 +90,24 @@ pub async fn serve(
     certificates: Certificates,
     shutdown: CancellationToken,
 ) {
-    let settings = settings(&context.config);
+    let webhook = Webhook {
+        networks: context.stores.networks.clone(),
+        namespaces: context.stores.namespaces.clone(),
+        ca: context.ca.clone(),
+        metrics: context.metrics.clone(),
+        settings: settings(&context.config),
+        patience: BODY,
+    };
     // a counter that begins with its first error shows no increase
     for failure in Failure::ALL {
-        failure.counter(&context.metrics.injection);
+        failure.counter(&webhook.metrics.injection);
     }
-    let router = Router::new()
-        .route("/v1/inject", post(review))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Arc::new(Webhook { context, settings }));
     let config = move || {
         certificates
             .current()
             .map(|material| material.webhook.clone())
     };
-    listener::serve(listener, config, router, LIMITS, shutdown).await;
+    listener::serve(listener, config, webhook.router(), LIMITS, shutdown).await;
 }
 
 /// What the configuration says about sidecars.
@@ -164,65 +124,85 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
-async fn review(State(webhook): State<Arc<Webhook>>, Json(review): Json<Review>) -> Response {
-    let request = review.request;
-    if request.operation != "CREATE"
-        || request.kind.kind != "Pod"
-        || !request.sub_resource.is_empty()
-    {
-        return answer(request.uid, Vec::new(), None);
-    }
-    let metrics = &webhook.context.metrics.injection;
-    let Some(operator_ca) = webhook.context.ca.get() else {
-        Failure::NotReady.counter(metrics).inc();
-        return (StatusCode::SERVICE_UNAVAILABLE, "this replica is not ready").into_response();
+async fn review(State(webhook): State<Arc<Webhook>>, call: Call) -> Response {
+    let body = match listener::whole(call.into_body(), MAX_BODY, webhook.patience).await {
+        Ok(body) => body,
+        Err(error) => return (error.status(), error.to_string()).into_response(),
     };
-    let timer = metrics.duration.start_timer();
-    let verdict = webhook.decide(&request, &operator_ca).await;
-    timer.observe_duration();
-    let (result, reason) = match &verdict.decision {
-        Decision::Patch(_) if verdict.warnings.is_empty() => ("injected", ""),
-        Decision::Patch(_) => ("injected", DEGRADED),
-        Decision::Skip(reason) => ("skipped", reason.as_str()),
-    };
-    metrics.requests.with_label_values(&[result, reason]).inc();
-    if !matches!(verdict.decision, Decision::Skip(Reason::NotOptedIn)) {
-        tracing::debug!(
-            namespace = request.namespace,
-            result,
-            reason,
-            warnings = verdict.warnings.len(),
-            "admission review"
-        );
-    }
-    let Verdict { decision, warnings } = verdict;
-    match decision {
-        Decision::Skip(_) => answer(request.uid, warnings, None),
-        Decision::Patch(operations) => match serde_json::to_vec(&operations) {
-            Ok(patch) => answer(request.uid, warnings, Some(BASE64.encode(&patch))),
-            Err(error) => {
-                Failure::Unwritable.counter(metrics).inc();
-                (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
-            }
-        },
+    match Request::read(&body) {
+        Ok(request) => webhook.answer(request).await,
+        Err(error) => {
+            let text = format!("expected an AdmissionReview v1: {error}");
+            (StatusCode::BAD_REQUEST, text).into_response()
+        }
     }
 }
 
 impl Webhook {
+    fn router(self) -> Router {
+        Router::new()
+            .route("/v1/inject", post(review))
+            .with_state(Arc::new(self))
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if !request.makes_a_pod() {
+            return Json(Answer::unchanged(request.uid, Vec::new())).into_response();
+        }
+        let metrics = &self.metrics.injection;
+        let Some(operator_ca) = self.ca.get() else {
+            Failure::NotReady.counter(metrics).inc();
+            return (StatusCode::SERVICE_UNAVAILABLE, "this replica is not ready").into_response();
+        };
+        let timer = metrics.duration.start_timer();
+        let verdict = self.decide(&request, &operator_ca).await;
+        timer.observe_duration();
+        self.count(&request, &verdict);
+        let Verdict { decision, warnings } = verdict;
+        let answer = match decision {
+            Decision::Skip(_) => Ok(Answer::unchanged(request.uid, warnings)),
+            Decision::Patch(operations) => Answer::patched(request.uid, warnings, &operations),
+        };
+        match answer {
+            Ok(answer) => Json(answer).into_response(),
+            Err(error) => {
+                Failure::Unwritable.counter(metrics).inc();
+                (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+            }
+        }
+    }
+
+    fn count(&self, request: &Request, verdict: &Verdict) {
+        let (result, reason) = match &verdict.decision {
+            Decision::Patch(_) if verdict.warnings.is_empty() => ("injected", ""),
+            Decision::Patch(_) => ("injected", DEGRADED),
+            Decision::Skip(reason) => ("skipped", reason.as_str()),
+        };
+        let counter = &self.metrics.injection.requests;
+        counter.with_label_values(&[result, reason]).inc();
+        if !matches!(verdict.decision, Decision::Skip(Reason::NotOptedIn)) {
+            tracing::debug!(
+                namespace = request.namespace,
+                result,
+                reason,
+                warnings = verdict.warnings.len(),
+                "admission review"
+            );
+        }
+    }
+
     /// Decides; when namespace or network are missing, again for a moment: they may come with the same
     /// `kubectl apply` and not be seen yet.
     async fn decide(&self, request: &Request, operator_ca: &str) -> Verdict {
-        let stores = &self.context.stores;
-        let (mut networks, mut namespaces) =
-            (stores.networks.changes(), stores.namespaces.changes());
+        let (mut networks, mut namespaces) = (self.networks.changes(), self.namespaces.changes());
         let deadline = tokio::time::Instant::now() + EARLY;
         loop {
-            let namespace = stores.namespaces.get_global(&request.namespace);
+            let namespace = self.namespaces.get_global(&request.namespace);
             let home = Home::of(namespace.as_deref(), &request.namespace);
             let verdict = inject::decide(
                 &request.object,
                 &home,
-                &stores.networks.list(),
+                &self.networks.list(),
                 &self.settings,
                 operator_ca,
             );
@@ -241,19 +221,5 @@ impl Webhook {
     }
 }
 
-fn answer(uid: String, warnings: Vec<String>, patch: Option<String>) -> Response {
-    let short = |warning: String| warning.chars().take(MAX_WARNING).collect();
-    let response = Admitted {
-        uid,
-        allowed: true,
-        patch_type: patch.as_ref().map(|_| "JSONPatch"),
-        patch,
-        warnings: warnings.into_iter().take(MAX_WARNINGS).map(short).collect(),
-    };
-    Json(Answer {
-        api_version: "admission.k8s.io/v1",
-        kind: "AdmissionReview",
-        response,
-    })
-    .into_response()
-}
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{
+    Router,
+    body::{self, Body, Bytes},
+    extract::Request,
+    http::StatusCode,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -24,6 +29,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::debug;
 
+/// What HTTP/2 is called in TLS (RFC 9113, 3.2).
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// What one server allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -37,6 +45,41 @@ pub struct Limits {
     pub life: Duration,
     /// Time for open requests at shutdown.
     pub grace: Duration,
+}
+
+/// Why the body of a request is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the call takes.
+    #[error("a body must have at most {0} bytes")]
+    TooLarge(usize),
+    /// It came too slowly.
+    #[error("the body did not come in time")]
+    Late,
+}
+
+impl BodyError {
+    /// What the caller is answered.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+}
+
+/// Reads a body of at most `most` bytes that comes within `patience`.
+///
+/// # Errors
+/// [`BodyError`]
+pub async fn whole(body: Body, most: usize, patience: Duration) -> Result<Bytes, BodyError> {
+    match timeout(patience, body::to_bytes(body, most)).await {
+        Ok(Ok(body)) => Ok(body),
+        // one that has broken off has nobody to be told so
+        Ok(Err(_)) => Err(BodyError::TooLarge(most)),
+        Err(_) => Err(BodyError::Late),
+    }
 }
 
 /// Who is at the other end of a connection; an extension of each request.
@@ -108,7 +151,9 @@ async fn connection(
         Ok(Err(error)) => return debug!(%address, %error, "TLS handshake failed"),
         Err(_) => return debug!(%address, "TLS handshake took too long"),
     };
-    let is_replica = stream.get_ref().1.peer_certificates().is_some();
+    let tls = stream.get_ref().1;
+    let is_replica = tls.peer_certificates().is_some();
+    let builder = builder(limits, tls.alpn_protocol() == Some(HTTP2));
     let caller = Caller {
         address,
         is_replica,
@@ -118,7 +163,6 @@ async fn connection(
         request.extensions_mut().insert(caller);
         router.clone().oneshot(request)
     });
-    let builder = builder(limits);
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);
     let ended = tokio::select! {
@@ -138,8 +182,15 @@ async fn connection(
     }
 }
 
-fn builder(limits: Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// The version was agreed on in TLS: nobody is waited for to show it by its first bytes, for which there is no
+/// deadline.
+fn builder(limits: Limits, http2: bool) -> Builder<TokioExecutor> {
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -12,8 +12,12 @@ use rustls::{
 
 use super::{
     authority::{Authority, LEAF_LIFE, Leaf},
+    listener::HTTP2,
     rotation::Authorities,
 };
+
+/// What HTTP/1.1 is called in TLS (RFC 7301, 6).
+const HTTP1: &[u8] = b"http/1.1";
 
 /// Why no certificates could be made.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +125,8 @@ fn webhook(provider: &Arc<CryptoProvider>, leaf: &Leaf) -> Result<ServerConfig, 
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_single_cert(vec![leaf.certificate.clone()], leaf.key.clone_key())?;
-    config.alpn_protocols = protocols();
+    // the API server calls webhooks over HTTP/1.1, and HTTP/2 would let others stay without a word
+    config.alpn_protocols = vec![HTTP1.to_vec()];
     Ok(config)
 }
 
@@ -153,5 +158,5 @@ fn client(
 }
 
 fn protocols() -> Vec<Vec<u8>> {
-    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    vec![HTTP2.to_vec(), HTTP1.to_vec()]
 }

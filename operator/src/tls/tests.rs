@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use axum::{Extension, Router, routing::get};
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -43,10 +43,16 @@ fn authorities() -> Authorities {
 
 /// A server that says whether it takes the caller for a replica; answers its port and how to stop it.
 async fn server(material: &Material) -> (u16, tokio_util::sync::DropGuard) {
+    server_with(material.api.clone(), LIMITS).await
+}
+
+async fn server_with(
+    config: Arc<rustls::ServerConfig>,
+    limits: Limits,
+) -> (u16, tokio_util::sync::DropGuard) {
     let stop = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let config = material.api.clone();
     let router = Router::new().route(
         "/",
         get(|Extension(caller): Extension<Caller>| async move {
@@ -57,17 +63,24 @@ async fn server(material: &Material) -> (u16, tokio_util::sync::DropGuard) {
         listener,
         move || Some(config.clone()),
         router,
-        LIMITS,
+        limits,
         stop.clone(),
     ));
     (port, stop.drop_guard())
 }
 
-async fn ask(port: u16, client: Arc<rustls::ClientConfig>, name: &str) -> std::io::Result<String> {
+async fn connect(
+    port: u16,
+    client: Arc<rustls::ClientConfig>,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut stream = TlsConnector::from(client)
-        .connect(ServerName::try_from(name.to_owned()).unwrap(), stream)
-        .await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(client).connect(name, stream).await
+}
+
+async fn ask(port: u16, client: Arc<rustls::ClientConfig>, name: &str) -> std::io::Result<String> {
+    let mut stream = connect(port, client, name).await?;
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         .await?;
@@ -190,4 +203,72 @@ async fn one_source_gets_only_its_share() {
         assert!(tokio::time::Instant::now() < deadline, "places come back");
         tokio::task::yield_now().await;
     }
+}
+
+/// Says one byte after the other and never comes to an end.
+async fn drips(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let mut left = words.iter().cycle();
+    let mut heard = [0; 64];
+    loop {
+        tokio::select! {
+            read = stream.read(&mut heard) => match read {
+                Ok(0) | Err(_) => return,
+                // what is said to somebody who is closed
+                Ok(_) => {}
+            },
+            _ = ticks.tick() => {
+                let byte = left.next().copied().into_iter().collect::<Vec<_>>();
+                let said = async { stream.write_all(&byte).await?; stream.flush().await };
+                if said.await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Who says nothing, or little by little, before TLS, in it, or before the end of a request's head.
+#[tokio::test]
+async fn whoever_is_slow_is_closed_and_gives_its_place_back() {
+    let material = Material::mint(&authorities(), &names(), now()).unwrap();
+    let limits = Limits {
+        handshake: Duration::from_millis(400),
+        ..LIMITS
+    };
+    let (port, _stop) = server_with(material.api.clone(), limits).await;
+    let client = || anonymous(&material);
+    let plain = async || TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let secure = async || connect(port, client(), "127.0.0.1").await.unwrap();
+    let all = async {
+        tokio::join!(
+            drips(plain().await, b""),
+            // the head of a TLS record that promises 16 KiB
+            drips(plain().await, b"\x16\x03\x01\x40\x00"),
+            drips(secure().await, b""),
+            drips(secure().await, b"GET / HTTP/1.1\r\nx: y"),
+        )
+    };
+    let closed = tokio::time::timeout(Duration::from_secs(10), all).await;
+    closed.expect("everybody is closed");
+    let answer = ask(port, client(), "127.0.0.1").await.unwrap();
+    assert!(answer.ends_with("replica: false"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_webhook_speaks_http_1_only() {
+    let material = Material::mint(&authorities(), &names(), now()).unwrap();
+    let (port, _stop) = server_with(material.webhook.clone(), LIMITS).await;
+    let offering = |protocols: &[&str]| {
+        let mut client = (*anonymous(&material)).clone();
+        client.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect();
+        connect(port, Arc::new(client), "127.0.0.1")
+    };
+    offering(&["h2"]).await.unwrap_err();
+    let stream = offering(&["h2", "http/1.1"]).await.unwrap();
+    let chosen = stream.get_ref().1.alpn_protocol();
+    assert_eq!(chosen, Some(b"http/1.1".as_slice()));
 }
