@@ -1,6 +1,7 @@
 //! A stand-in for the operator, over real TLS on loopback: one network, one code, no Kubernetes. It checks each
 //! call's signature as the operator does.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Book {
     pub(super) failures_down: bool,
     pub(super) code: Option<Code>,
     pub(super) used_by: Option<PeerId>,
+    /// Whom it refuses, and why, although their request is good.
+    pub(super) refused: BTreeMap<PeerId, RefusalReason>,
     pub(super) members: Vec<MemberRecord>,
     pub(super) revoked: Vec<Serial>,
     pub(super) lookups: usize,
@@ -85,6 +88,7 @@ impl Operator {
                 failures_down: false,
                 code: None,
                 used_by: None,
+                refused: BTreeMap::new(),
                 members: Vec::new(),
                 revoked: Vec::new(),
                 lookups: 0,
@@ -218,9 +222,9 @@ impl Operator {
             identity: request.identity,
         };
         join::verify_request(&code.net, &code.group, code.slot, &peer, &join, &public).unwrap();
-        let refused = self.book().used_by.is_some_and(|other| other != peer);
-        if refused {
-            let refused = RefusalReason::Used;
+        let used = self.book().used_by.is_some_and(|other| other != peer);
+        let refused = self.book().refused.get(&peer).copied();
+        if let Some(refused) = refused.or(used.then_some(RefusalReason::Used)) {
             return RedeemAnswer::Refused(Refused {
                 refused,
                 counted: true,

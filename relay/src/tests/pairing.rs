@@ -9,9 +9,10 @@ use peerup_node::io::{read_frame, write_frame};
 use peerup_node::pair::{self, PairError};
 use peerup_pairing::handshake::{Joiner, M2_LENGTH, M3_LENGTH};
 use peerup_pairing::limiter::UNKNOWN_BURST;
+use peerup_protocol::SigningKey;
 use peerup_protocol::api::RefusalReason;
 use peerup_protocol::code::Code;
-use peerup_protocol::id::{GroupId, Slot};
+use peerup_protocol::id::{GroupId, Slot, peer_id};
 use peerup_protocol::secret::Secret;
 use tokio::time::{Instant, timeout};
 
@@ -70,11 +71,19 @@ async fn attempt(bed: &Bed, seed: u8, code: &Code) -> (usize, Vec<u8>, Duration)
     (m2.len(), rest, elapsed)
 }
 
+/// What the operator refuses after the handshake was right.
+const REFUSED: [RefusalReason; 5] = [
+    RefusalReason::Used,
+    RefusalReason::Expired,
+    RefusalReason::Burned,
+    RefusalReason::Revoked,
+    RefusalReason::Closed,
+];
+
 #[tokio::test]
 async fn all_failures_look_alike() {
     let bed = Bed::start().await;
     let right = bed.code().await;
-    bed.operator.book().used_by = Some(Peer::start(&bed, 9).id());
     let wrong = wrong(&right);
     let unknown = Code {
         group: GroupId([1; 8]),
@@ -82,8 +91,15 @@ async fn all_failures_look_alike() {
     };
     let (wrong, unknown) = futures::join!(attempt(&bed, 1, &wrong), attempt(&bed, 2, &unknown));
     // Not at the same time: a group is closed while its failure is written.
-    let used = attempt(&bed, 3, &right).await;
-    for (m2, rest, elapsed) in [wrong, unknown, used] {
+    for (seed, reason) in (3..).zip(REFUSED) {
+        let peer = peer_id(&SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        bed.operator.book().refused.insert(peer, reason);
+    }
+    let attempts = (3..)
+        .zip(REFUSED)
+        .map(|(seed, _)| attempt(&bed, seed, &right));
+    let refused = join_all(attempts).await;
+    for (m2, rest, elapsed) in [wrong, unknown].into_iter().chain(refused) {
         assert_eq!((m2, rest), (32, Vec::new()));
         assert!((3.0..5.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
     }
@@ -96,8 +112,12 @@ async fn all_failures_look_alike() {
         .collect();
     assert_eq!(failures, [RefusalReason::BadMac]);
     let metrics = get(bed.relay.http(), "/metrics").await;
-    for reason in ["BadMac", "UnknownSlot", "Used"] {
-        let line = format!(r#"peerup_pairing_attempts_total{{result="{reason}"}} 1"#);
+    for reason in [RefusalReason::BadMac, RefusalReason::UnknownSlot]
+        .into_iter()
+        .chain(REFUSED)
+    {
+        let result = reason.as_str();
+        let line = format!(r#"peerup_pairing_attempts_total{{result="{result}"}} 1"#);
         assert!(metrics.contains(&line), "{line} in {metrics}");
     }
     bed.stop().await;

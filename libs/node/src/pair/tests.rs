@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use futures::{AsyncRead, AsyncWrite, future::join};
+use futures::{
+    AsyncRead, AsyncWrite,
+    future::{join, join_all},
+};
 use peerup_protocol::{
     PeerId, SigningKey,
     api::{FailureRequest, IssuedRecord, LookupRequest, RedeemRequest, RefusalReason},
@@ -210,14 +213,18 @@ async fn every_failure_is_the_same_silence() {
         lookup: Some(Lookup::Unknown(RefusalReason::UnknownGroup)),
         ..quick()
     };
-    let used = Office {
-        redeem: Some(RefusalReason::Used),
-        ..quick()
-    };
+    // Whatever the operator has against a joiner whose handshake was right.
+    let refused = RefusalReason::ALL.iter().map(|&reason| {
+        let office = Office {
+            redeem: Some(reason),
+            ..quick()
+        };
+        fails(office, [4; 16], reason, 3)
+    });
     let (wrong, unknown, _) = futures::join!(
         fails(quick(), [5; 16], RefusalReason::BadMac, 3),
         fails(unknown, [4; 16], RefusalReason::UnknownGroup, 3),
-        fails(used, [4; 16], RefusalReason::Used, 3),
+        join_all(refused),
     );
     assert_eq!(*wrong.failures.lock().unwrap(), vec![RefusalReason::BadMac]);
     assert_eq!(
