@@ -1,6 +1,7 @@
 //! Whole agents on loopback, with real nodes, against a relay whose operator is a table in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod groups;
 mod programs;
 mod relay;
 mod services;

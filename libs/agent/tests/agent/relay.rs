@@ -1,37 +1,32 @@
 //! A network whose operator is a table in memory, and its relay: a real node that pairs, exchanges records, serves
 //! the roster and takes reports.
 
+mod streams;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use futures::AsyncWriteExt;
-use peerup_node::io::{read_frame, read_frame_within, write_frame};
 use peerup_node::member::{self, KnownList, Presented};
 use peerup_node::pair::{self, Desk, Ends, Lookup, Verdict};
 use peerup_node::path;
-use peerup_node::{
-    Config, Event, Node, PeerId, ProbationLimits, Protocol, RelayLimits, Role, Stream,
-};
+use peerup_node::{Config, Event, Node, PeerId, ProbationLimits, Protocol, RelayLimits, Role};
 use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::api::{
     FailureRequest, IssuedRecord, LookupRequest, RedeemRequest, RefusalReason,
 };
 use peerup_protocol::code::{Code, CodeKind, Responder};
 use peerup_protocol::derive::code_hash;
-use peerup_protocol::frame::{
-    MAX_FRAME, MAX_LONG_FRAME, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage,
-};
-use peerup_protocol::id::{
-    DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id, verifying_key,
-};
+use peerup_protocol::frame::{RosterAsk, RosterPage};
+use peerup_protocol::id::{DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id};
 use peerup_protocol::names::ProtocolNames;
 use peerup_protocol::record::{
     Flags, MemberRecord, Method, NetworkDocument, Relay, Revocations, Signed,
 };
 use peerup_protocol::report::Report;
 use peerup_protocol::secret::Secret;
-use peerup_protocol::{Multiaddr, SigningKey, UnixTime, message};
+use peerup_protocol::{Multiaddr, SigningKey, UnixTime};
+use streams::{renewed, report, roster};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -50,6 +45,8 @@ pub(crate) struct Network {
     pub(crate) relay_seed: Secret<32>,
     /// Seconds that a record lives.
     pub(crate) life: u64,
+    /// What whoever asks for the roster gets instead of it, one after the other.
+    pub(crate) nonsense: Mutex<Vec<Vec<u8>>>,
     book: Mutex<Book>,
     /// Woken when the book changes.
     version: watch::Sender<u64>,
@@ -77,6 +74,7 @@ impl Network {
             key: SigningKey::from_bytes(&rand::random()),
             relay_seed: Secret::new(rand::random()),
             life,
+            nonsense: Mutex::default(),
             book: Mutex::default(),
             version: watch::Sender::new(1),
         })
@@ -436,62 +434,4 @@ async fn expel(network: Weak<Network>, node: Node) {
         drop(network);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn renewed(network: &Network, peer: &PeerId) -> Option<Signed> {
-    if network.book.lock().unwrap().refuse_renewal {
-        return None;
-    }
-    let record = network.record_of(peer)?;
-    Some(network.issue(*peer, &record.name))
-}
-
-async fn roster(network: &Network, peer: PeerId, mut stream: Stream) {
-    let ask = read_frame(&mut stream, MAX_FRAME).await.unwrap();
-    let ask = RosterAsk::decode(&ask).unwrap();
-    if ask == RosterAsk::Renew {
-        let answer = renewed(network, &peer).map_or(RosterAnswer::Refused, RosterAnswer::Record);
-        let _ = write_frame(&mut stream, &answer.encode()).await;
-        return;
-    }
-    network.book.lock().unwrap().asked.push(ask);
-    let mut version = network.version.subscribe();
-    loop {
-        let seq = *version.borrow_and_update();
-        let (revocations, document) =
-            (Some(network.revocations().signed), Some(network.document()));
-        let answers = [
-            RosterAnswer::Lists {
-                revocations,
-                document,
-            },
-            RosterAnswer::Page(network.page(seq)),
-        ];
-        for answer in answers {
-            if write_frame(&mut stream, &answer.encode()).await.is_err() {
-                return;
-            }
-        }
-        let closed = read_frame_within(&mut stream, MAX_LONG_FRAME, Duration::from_secs(600));
-        tokio::select! {
-            _ = version.changed() => (),
-            _ = closed => return,
-        }
-    }
-}
-
-async fn report(network: &Network, peer: PeerId, mut stream: Stream) {
-    let frame = ReportFrame::decode(&read_frame(&mut stream, MAX_FRAME).await.unwrap()).unwrap();
-    let signed = message::report(&network.net(), &peer, frame.time, &frame.json);
-    message::verify(&verifying_key(&peer).unwrap(), &signed, &frame.signature).unwrap();
-    let report = Report::from_json(&frame.json).unwrap();
-    network.book.lock().unwrap().reports.insert(peer, report);
-    let periods = ReportPeriods {
-        probe: 60,
-        report: 30,
-        offline_after: 90,
-        stabilization: 60,
-    };
-    write_frame(&mut stream, &periods.encode()).await.unwrap();
-    stream.close().await.unwrap();
 }

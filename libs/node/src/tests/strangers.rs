@@ -12,7 +12,13 @@ use libp2p::{
 };
 use tokio::time::timeout;
 
-use super::support::{DEADLINE, NAMESPACE, Running, names};
+use peerup_protocol::id::NetworkId;
+
+use super::support::{Card, DEADLINE, NAMESPACE, Running, TCP, limits, names, seed};
+use crate::{
+    OpenError, Protocol, Role,
+    member::{self, ConnectError, MemberError},
+};
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Stranger {
@@ -104,4 +110,35 @@ async fn a_stranger_gets_no_reservation() {
     .await
     .unwrap();
     assert_eq!(relay.node.snapshot().await.unwrap().reservations, vec![]);
+}
+
+/// Two networks of one name at one place: what is spoken before admission has the network's tag, so that nobody gets as
+/// far as to show a record.
+#[tokio::test]
+async fn two_networks_at_one_place_never_meet() {
+    let other = NetworkId([0x0e; 16]);
+    let theirs = [Role::Relay(limits()), Role::Peer];
+    for role in theirs {
+        let ours = Running::start(seed(), Role::Peer, &[TCP]).await;
+        let theirs = Running::start_in(other, seed(), role, &[TCP]).await;
+        for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+            let card = Card::member(from, 1, &[to]);
+            let refused = member::connect(&from.node, &card, to.id(), to.tcp()).await;
+            assert!(
+                matches!(
+                    refused,
+                    Err(ConnectError::Member(MemberError::Open(
+                        OpenError::Unsupported
+                    )))
+                ),
+                "{refused:?}"
+            );
+            let connection = from.node.dial(to.id(), to.tcp()).await.unwrap();
+            let refused = from.node.open_on(connection, Protocol::Pair).await;
+            assert!(matches!(refused, Err(OpenError::Unsupported)));
+        }
+        for node in [&ours.node, &theirs.node] {
+            assert_eq!(node.snapshot().await.unwrap().admitted, 0);
+        }
+    }
 }

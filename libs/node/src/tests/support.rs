@@ -82,9 +82,19 @@ pub(super) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 
 impl Running {
     pub(super) async fn start(seed: [u8; 32], role: Role, listen: &[&str]) -> Self {
+        Self::start_in(net(), seed, role, listen).await
+    }
+
+    /// In this network, which has the same name as every other.
+    pub(super) async fn start_in(
+        net: NetworkId,
+        seed: [u8; 32],
+        role: Role,
+        listen: &[&str],
+    ) -> Self {
         let config = Config {
             seed: Secret::new(seed),
-            names: names(),
+            names: ProtocolNames::new(&net, &namespace()),
             role,
             listen: listen
                 .iter()
