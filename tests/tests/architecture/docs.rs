@@ -1,4 +1,4 @@
-//! What the pages for people name exists: tests in docs/security.md, reasons and files in docs/user-guide.md.
+//! What the pages for people name exists: tests of attacks and claims in docs/security.md, reasons and files in docs/user-guide.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,19 +8,24 @@ use peerup_tests::light::repository;
 use crate::sources::{Source, sources};
 
 #[test]
-fn every_attack_names_tests_that_exist() {
+fn every_attack_and_every_claim_names_tests_that_exist() {
     let tests = tests(&sources());
     let page = page("docs/security.md");
-    let rows = rows(&page, "attacker");
-    assert!(rows.len() > 20, "only {} attackers", rows.len());
     let mut wrong = Vec::new();
-    for row in &rows {
-        assert_eq!(row.len(), 4, "attacker, tries, test, what remains: {row:?}");
-        let named = quoted(row[2]);
-        let unknown = named.iter().filter(|name| !tests.contains(**name));
-        wrong.extend(unknown.map(|name| format!("{name} is no test")));
-        if named.is_empty() || row.iter().any(|cell| cell.is_empty()) {
-            wrong.push(format!("incomplete: {row:?}"));
+    for (first, least, columns, proof) in [("attacker", 40, 4, 2), ("claim", 20, 3, 1)] {
+        let rows = rows(&page, first);
+        assert!(rows.len() >= least, "only {} rows of {first}", rows.len());
+        for row in rows {
+            if row.len() != columns || row.iter().any(|cell| cell.is_empty()) {
+                wrong.push(format!("{columns} cells are expected: {row:?}"));
+                continue;
+            }
+            let named = quoted(row[proof]);
+            if named.is_empty() {
+                wrong.push(format!("no test: {row:?}"));
+            }
+            let unknown = named.iter().filter(|name| !tests.contains(**name));
+            wrong.extend(unknown.map(|name| format!("{name} is no test")));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -96,11 +101,15 @@ fn tests_are_found_in_every_form() {
             "        usual stun::seen;\n    };",
         ),
         source(
+            "tests/tests/lab/grades.rs",
+            "    (\"row\", V4, Nat::Open, found!(B None: NoNat)),",
+        ),
+        source(
             "tests/tests/e2e/pods.rs",
             "pub(crate) async fn not_a_step() {}",
         ),
     ]);
-    let expected = ["holds", "joined", "left", "paused", "plain", "seen"];
+    let expected = ["holds", "joined", "left", "paused", "plain", "row", "seen"];
     assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
 }
 
@@ -138,8 +147,13 @@ fn tests(sources: &[Source]) -> BTreeSet<String> {
                 marked = false;
             }
         }
-        if ["tests/tests/e2e/main.rs", "tests/tests/lab/main.rs"].contains(&source.path.as_str()) {
-            names.extend(source.text.lines().filter_map(step).map(str::to_owned));
+        let listed: Option<fn(&str) -> Option<&str>> = match source.path.as_str() {
+            "tests/tests/e2e/main.rs" | "tests/tests/lab/main.rs" => Some(step),
+            "tests/tests/lab/grades.rs" => Some(row_of_the_lab),
+            _ => None,
+        };
+        if let Some(listed) = listed {
+            names.extend(source.text.lines().filter_map(listed).map(str::to_owned));
         }
     }
     names
@@ -160,4 +174,10 @@ fn step(line: &str) -> Option<&str> {
         .strip_prefix("usual ")
         .or_else(|| line.strip_prefix("vital "))?;
     path.strip_suffix(';')?.rsplit("::").next()
+}
+
+/// The name in `("name", …),`.
+fn row_of_the_lab(line: &str) -> Option<&str> {
+    let (name, _) = line.trim().strip_prefix("(\"")?.split_once("\",")?;
+    Some(name)
 }
