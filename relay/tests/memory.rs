@@ -1,5 +1,5 @@
 //! The relay as a process of its own, whose memory and files are looked through: it has served a joiner and never
-//! held the joiner's code.
+//! held the joiner's code, and it has carried a stream and never held what was said.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 #[path = "../src/clock.rs"]
@@ -13,14 +13,22 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
-use peerup_node::{Multiaddr, Node, PeerId, Role, pair};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use peerup_node::member::{self, Membership, Presented, Standing};
+use peerup_node::{Event, Multiaddr, Node, PeerId, Protocol, Role, Stream, pair};
+use peerup_pairing::membership::Refusal;
 use peerup_protocol::SigningKey;
 use peerup_protocol::code::{Code, CodeKind, Responder};
 use peerup_protocol::id::{GroupId, PeerName, Slot, peer_id, verifying_key};
 use peerup_protocol::names::ProtocolNames;
+use peerup_protocol::record::Signed;
 use peerup_protocol::secret::Secret;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use clock::now;
 use operator::{Operator, TOKEN};
@@ -29,6 +37,12 @@ use operator::{Operator, TOKEN};
 const RELAY: [u8; 32] = *b"the seed of this relay's own key";
 /// What makes the joiner's code.
 const SECRET: [u8; 16] = *b"sixteen of chaos";
+/// What one member says to another.
+const SAID: &[u8; 32] = b"what nobody between is to read..";
+/// Nothing takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at something that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(50);
 /// Bytes that are read of a process at once, and more so that nothing is cut where two such parts meet.
 const PART: usize = 1 << 20;
 const OVERLAP: usize = 1 << 10;
@@ -42,7 +56,9 @@ struct Relay {
 
 impl Relay {
     fn start(operator: &Operator) -> Self {
-        let name = format!("peerup-relay-memory-{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("peerup-relay-memory-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(directory.join("state")).unwrap();
         for (file, content) in [
@@ -97,6 +113,20 @@ impl Relay {
             }
         }
     }
+
+    /// Looks for what the relay has to know, which must be found, and for what it must not hold.
+    fn knows_and_holds_none_of(&self, peer: &PeerId, forms: &[Vec<u8>]) {
+        let known = verifying_key(peer).unwrap();
+        let (mut bytes, mut seen) = (0, false);
+        self.memory(|part| {
+            bytes += part.len();
+            seen |= has(part, known.as_bytes());
+            let found = forms.iter().position(|form| has(part, form));
+            assert_eq!(found, None, "it is in the relay's memory");
+        });
+        assert!(bytes > PART, "only {bytes} bytes were read");
+        assert!(seen, "not even the peer's public key is found");
+    }
 }
 
 impl Drop for Relay {
@@ -132,20 +162,69 @@ fn writable(line: &str) -> Option<(u64, u64)> {
     is_so.then(|| (number(start), number(end)))
 }
 
-/// A peer joins with the code; it stays connected as long as the node is kept.
-async fn join(code: &Code, operator: &Operator) -> (Node, PeerId) {
-    let key = SigningKey::from_bytes(&[1; 32]);
+/// A peer, and the streams for pings that others open to it.
+fn start(operator: &Operator, seed: u8) -> (Node, mpsc::Receiver<Stream>) {
     let (node, mut events) = peerup_node::start(peerup_node::Config {
-        seed: Secret::new([1; 32]),
+        seed: Secret::new([seed; 32]),
         names: ProtocolNames::new(&operator.net(), &Operator::namespace()),
         role: Role::Peer,
         listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
     })
     .unwrap();
-    tokio::spawn(async move { while events.recv().await.is_some() {} });
-    let name = PeerName::parse("laptop").unwrap();
-    let paired = pair::pair(&node, code, &key, &name, now).await.unwrap();
-    (node, paired.joined.record.peer)
+    let (sender, streams) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if let Event::Inbound { stream, .. } = event {
+                let _ = sender.send(stream).await;
+            }
+        }
+    });
+    (node, streams)
+}
+
+/// What a member shows to the relay; it believes whoever answers there.
+struct Card(Signed);
+
+impl Membership for Card {
+    fn presented(&self) -> Presented {
+        Presented {
+            credential: self.0.clone(),
+            revocations: None,
+        }
+    }
+
+    fn check(&self, _: &PeerId, _: &Signed) -> Result<Standing, Refusal> {
+        Ok(Standing::Admitted)
+    }
+
+    fn learn(&self, _: Signed) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// A peer that is a member and can be reached through the relay.
+async fn member(relay: &Relay, operator: &Operator, seed: u8) -> (Node, mpsc::Receiver<Stream>) {
+    let (node, streams) = start(operator, seed);
+    let record = operator.record(node.peer_id(), seed.into(), 3600);
+    operator.change(|book| book.members.push(record.clone()));
+    let card = Card(operator.sign(&record));
+    let address = || relay.address.clone();
+    let reserved = async {
+        // The relay may still have no lists to know members by.
+        while member::connect(&node, &card, relay_id(), vec![address()])
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(LOOK).await;
+        }
+        node.reserve(relay_id(), address()).await.unwrap();
+    };
+    timeout(PATIENCE, reserved).await.unwrap();
+    (node, streams)
+}
+
+fn relay_id() -> PeerId {
+    peer_id(&SigningKey::from_bytes(&RELAY).verifying_key())
 }
 
 /// Every way in which a code may be written down.
@@ -190,26 +269,46 @@ async fn the_relays_memory_and_files_hold_no_code() {
         namespace: Operator::namespace(),
         not_after: u32::MAX,
         responders: vec![Responder {
-            peer: peer_id(&SigningKey::from_bytes(&RELAY).verifying_key()),
+            peer: relay_id(),
             addresses: vec![relay.address.clone()],
         }],
     };
     operator.book().code = Some(code.clone());
-    let (_node, joined) = join(&code, &operator).await;
-    assert_eq!(operator.book().used_by, Some(joined));
+    let (node, _streams) = start(&operator, 1);
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let name = PeerName::parse("laptop").unwrap();
+    pair::pair(&node, &code, &key, &name, now).await.unwrap();
+    assert_eq!(operator.book().used_by, Some(node.peer_id()));
 
     let forms = forms(&code);
-    // What the relay has to know is found, so a code would be.
-    let known = verifying_key(&joined).unwrap();
-    let (mut bytes, mut seen) = (0, false);
-    relay.memory(|part| {
-        bytes += part.len();
-        seen |= has(part, known.as_bytes());
-        let found = forms.iter().position(|form| has(part, form));
-        assert_eq!(found, None, "a form of the code is in the relay's memory");
-    });
-    assert!(bytes > PART, "only {bytes} bytes were read");
-    assert!(seen, "not even the joiner's public key is found");
+    relay.knows_and_holds_none_of(&node.peer_id(), &forms);
     let kept = files(&relay.directory.join("state"));
     assert!(!forms.iter().any(|form| has(&kept, form)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_holds_nothing_of_what_it_carries() {
+    let operator = Operator::start(SigningKey::from_bytes(&RELAY)).await;
+    let relay = Relay::start(&operator);
+    let (one, _streams) = member(&relay, &operator, 11).await;
+    let (two, mut streams) = member(&relay, &operator, 12).await;
+    one.admit(two.peer_id()).await;
+    two.admit(one.peer_id()).await;
+    let (address, through, to) = (&relay.address, relay_id(), two.peer_id());
+    let circuit = format!("{address}/p2p/{through}/p2p-circuit/p2p/{to}");
+    let connection = one.dial(to, vec![circuit.parse().unwrap()]).await.unwrap();
+    let carried = async {
+        let mut near = one.open_on(connection, Protocol::Ping).await.unwrap();
+        let mut far = streams.recv().await.unwrap();
+        for _ in 0..100 {
+            near.write_all(SAID).await.unwrap();
+            near.flush().await.unwrap();
+            let mut heard = [0; SAID.len()];
+            far.read_exact(&mut heard).await.unwrap();
+            assert_eq!(heard, *SAID);
+        }
+        (near, far)
+    };
+    let _open = timeout(PATIENCE, carried).await.unwrap();
+    relay.knows_and_holds_none_of(&to, &[SAID.to_vec()]);
 }

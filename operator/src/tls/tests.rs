@@ -233,7 +233,7 @@ async fn drips(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) {
 async fn whoever_is_slow_is_closed_and_gives_its_place_back() {
     let material = Material::mint(&authorities(), &names(), now()).unwrap();
     let limits = Limits {
-        handshake: Duration::from_millis(400),
+        handshake: Duration::from_secs(1),
         ..LIMITS
     };
     let (port, _stop) = server_with(material.api.clone(), limits).await;
