@@ -10,6 +10,7 @@
     reason = "a panic is how a target says what it found"
 )]
 
+mod admission;
 mod api;
 mod code;
 mod frames;
@@ -20,6 +21,7 @@ mod report;
 mod service;
 mod stun;
 mod text;
+mod tokens;
 
 pub mod vectors;
 
@@ -28,6 +30,8 @@ pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by its name, which is also the name of its folder in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("admission-review", admission::review),
+    ("annotations", admission::annotations),
     ("api-answer", api::answers),
     ("api-request", api::requests),
     ("code", code::text),
@@ -51,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("network-document", records::network_document),
     ("ping-trace", frames::ping_and_trace),
     ("probe", frames::probe),
+    ("quantity", admission::quantity),
     ("relay-signature", text::relay_signature),
     ("report-frame", frames::report),
     ("report-json", report::json),
@@ -59,6 +64,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("roster-ask", frames::roster_ask),
     ("stun-answer", stun::answer),
     ("stun-request", stun::request),
+    ("token-claims", tokens::claims),
+    ("token-review", tokens::review),
     ("verify", frames::verify),
 ];
 

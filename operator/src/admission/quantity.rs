@@ -4,7 +4,8 @@
 
 /// The value of a quantity such as `100m` or `64Mi`, in thousandths of its unit and rounded up;
 /// `None` when it is not a quantity, is negative, or is too large to be one of a container.
-pub(super) fn milli(text: &str) -> Option<u128> {
+#[must_use]
+pub fn milli(text: &str) -> Option<u128> {
     let digits = text.len()
         - text
             .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')

@@ -2,7 +2,7 @@
 //! often for one source. Whether the pod still lives is not remembered: see `callers`.
 
 mod cache;
-pub(super) mod claims;
+pub mod claims;
 mod limiter;
 
 use std::{
@@ -30,11 +30,15 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 /// The pod for which the API server issued a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) namespace: String,
-    pub(super) service_account: String,
-    pub(super) pod: String,
-    pub(super) uid: String,
+pub struct Identity {
+    /// Namespace of pod and service account.
+    pub namespace: String,
+    /// The account's name.
+    pub service_account: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's uid.
+    pub uid: String,
 }
 
 /// Checks tokens.
@@ -117,7 +121,8 @@ impl Tokens {
 }
 
 /// The pod behind a review: authenticated, for our audience and never without one, and bound to a pod.
-fn identity(status: &TokenReviewStatus, audience: &str) -> Option<Identity> {
+#[must_use]
+pub fn identity(status: &TokenReviewStatus, audience: &str) -> Option<Identity> {
     let for_us = status
         .audiences
         .as_ref()

@@ -40,7 +40,10 @@ const TABLE: [(&str, &[&str]); 13] = [
     ("sidecar", &["protocol", "agent", "operator-client"]),
     ("cli", &["protocol", "agent", "crds"]),
     ("tests", &["protocol", "crds"]),
-    ("fuzz-targets", &["protocol", "pairing", "reachability"]),
+    (
+        "fuzz-targets",
+        &["protocol", "pairing", "reachability", "crds", "operator"],
+    ),
 ];
 
 /// What pure rooms must not list: anything that does I/O or draws randomness.

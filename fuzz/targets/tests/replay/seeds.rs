@@ -3,12 +3,15 @@
 
 mod api;
 mod frames;
+mod operator;
 mod records;
 mod text;
 
 /// The seeds of a target, each with the name of its file.
 pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     let seeds = match target {
+        "admission-review" => operator::reviews(),
+        "annotations" => operator::annotations(),
         "api-answer" => api::answers(),
         "api-request" => api::requests(),
         "code" => text::codes(),
@@ -28,6 +31,7 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "network-document" => records::documents(),
         "ping-trace" => frames::pings_and_traces(),
         "probe" => frames::probes(),
+        "quantity" => operator::quantities(),
         "relay-signature" => text::relay_signatures(),
         "report-frame" => frames::reports(),
         "report-json" => vec![("full", api::report_json().into_bytes())],
@@ -36,6 +40,8 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "roster-ask" => frames::roster_asks(),
         "stun-answer" => frames::stun_answers(),
         "stun-request" => frames::stun_requests(),
+        "token-claims" => operator::tokens(),
+        "token-review" => operator::token_reviews(),
         "verify" => frames::verifications(),
         _ => panic!("target {target} has no seeds: it would begin with nothing"),
     };

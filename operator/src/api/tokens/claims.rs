@@ -9,24 +9,24 @@ const MAX_TOKEN: usize = 16 * 1024;
 
 /// Claims of a service account token (a JWT), unconfirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::api) struct Claims {
+pub struct Claims {
     /// What the token is for; the first of ours.
-    pub(in crate::api) audience: Audience,
+    pub audience: Audience,
     /// When it ends, Unix seconds.
-    pub(in crate::api) expires: u64,
+    pub expires: u64,
 }
 
 /// An audience of ours: `peerup.dev/<namespace>/<network>`, for relays with `/relay`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::api) struct Audience {
+pub struct Audience {
     /// As it stands in the token.
-    pub(in crate::api) text: String,
+    pub text: String,
     /// Namespace of the network.
-    pub(in crate::api) namespace: String,
+    pub namespace: String,
     /// Name of the network.
-    pub(in crate::api) network: String,
+    pub network: String,
     /// For relays.
-    pub(in crate::api) relay: bool,
+    pub relay: bool,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +42,9 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// Reads the claims of a token that has an audience of ours.
-pub(in crate::api) fn read(token: &str) -> Option<Claims> {
+/// Reads the claims of a token that has an audience of ours; `None` is every other text.
+#[must_use]
+pub fn read(token: &str) -> Option<Claims> {
     let mut parts = token.split('.');
     let (Some(_), Some(payload), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
