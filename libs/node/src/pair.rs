@@ -1,7 +1,9 @@
-//! The pairing handshake over a stream (stream `pair`): the joiner's I/O and the
-//! relay's. All decisions are in `peerup_pairing::handshake`; here are frames,
-//! deadlines, randomness and the relay's silence.
+//! The pairing handshake over a stream: the joiner's I/O and the responder's, which
+//! is a relay (stream `pair`) or an inviter (stream `invite`). All decisions are in
+//! `peerup_pairing::handshake`; here are frames, deadlines, randomness and the
+//! responder's silence.
 
+mod invite;
 mod joiner;
 mod responder;
 
@@ -13,6 +15,9 @@ use std::time::Duration;
 use peerup_protocol::secret::Secret;
 use rand::{TryRng, rngs::SysRng};
 
+pub use invite::{
+    Host, InviteError, InviteVerdict, accept_invite, ask_inviter, redeem_invite, relays_of_invite,
+};
 pub use joiner::{PairError, Paired, join, pair};
 pub use responder::{Desk, Ends, Lookup, Verdict, respond};
 

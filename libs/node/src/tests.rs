@@ -8,6 +8,7 @@ mod admission;
 mod circuits;
 mod dht;
 mod guests;
+mod invites;
 mod limits;
 mod pairing;
 mod probation;

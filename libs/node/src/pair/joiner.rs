@@ -2,7 +2,7 @@
 
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use peerup_pairing::{
-    handshake::{Joiner, M2_LENGTH, M4_LENGTH},
+    handshake::{Context, Joiner, M2_LENGTH, M4_LENGTH},
     join::{self as messages, AnswerError, Joined},
 };
 use peerup_protocol::{
@@ -116,32 +116,72 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let own = peer_id(&identity.verifying_key());
-    let seed = random().map_err(|_| PairError::Random)?;
-    let context = messages::context(code, responder, own);
-    let (joiner, m1) = Joiner::start(context, &seed);
-    write_frame(stream, &m1)
-        .await
-        .map_err(|_| PairError::Busy)?;
-    let m2 = read_frame(stream, M2_LENGTH)
-        .await
-        .map_err(|_| PairError::Busy)?;
+    let (salt, request) = (
+        messages::salt(code),
+        messages::request(code, identity, name),
+    );
+    let ask = Ask {
+        context: messages::context(code, responder, own),
+        salt: salt.expose(),
+        request: &request.encode(),
+    };
+    let check = |response: &[u8]| messages::check_response(&code.net, &own, name, response, now());
+    Ok(shake(stream, ask, check).await?)
+}
 
-    let request = messages::request(code, identity, name).encode();
-    let salt = messages::salt(code);
-    let (waiting, m3) = joiner
-        .on_m2(&m2, salt.expose(), &request)
-        .map_err(|_| PairError::Failed)?;
-    write_frame(stream, &m3)
-        .await
-        .map_err(|_| PairError::Failed)?;
-    let m4 = read_frame_within(stream, M4_LENGTH, ANSWER_TIMEOUT)
-        .await
-        .map_err(|_| PairError::Failed)?;
-    let (outcome, m5) = waiting.on_m4(&m4).map_err(|_| PairError::Failed)?;
-    let joined = messages::check_response(&code.net, &own, name, &outcome.response, now())?;
-    // The membership is durable already: that the relay may hang up early is all that M5 tells it.
+/// What a joiner of any kind brings.
+pub(super) struct Ask<'a> {
+    pub(super) context: Context,
+    pub(super) salt: &'a [u8],
+    pub(super) request: &'a [u8],
+}
+
+/// Why a handshake gave nothing.
+pub(super) enum Stop<E> {
+    Random,
+    /// Before M2.
+    Busy,
+    /// After it, whatever the reason.
+    Failed,
+    /// The responder knows the code, its answer is not valid.
+    Answer(E),
+}
+
+impl From<Stop<AnswerError>> for PairError {
+    fn from(stop: Stop<AnswerError>) -> Self {
+        match stop {
+            Stop::Random => Self::Random,
+            Stop::Busy => Self::Busy,
+            Stop::Failed => Self::Failed,
+            Stop::Answer(error) => Self::Answer(error),
+        }
+    }
+}
+
+/// M1 to M5, for any kind of code; `check` reads the plain response.
+pub(super) async fn shake<S, T, E>(
+    stream: &mut S,
+    ask: Ask<'_>,
+    check: impl FnOnce(&[u8]) -> Result<T, E>,
+) -> Result<T, Stop<E>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let seed = random().map_err(|_| Stop::Random)?;
+    let (joiner, m1) = Joiner::start(ask.context, &seed);
+    write_frame(stream, &m1).await.map_err(|_| Stop::Busy)?;
+    let m2 = read_frame(stream, M2_LENGTH).await;
+    let m2 = m2.map_err(|_| Stop::Busy)?;
+    let asked = joiner.on_m2(&m2, ask.salt, ask.request);
+    let (waiting, m3) = asked.map_err(|_| Stop::Failed)?;
+    write_frame(stream, &m3).await.map_err(|_| Stop::Failed)?;
+    let m4 = read_frame_within(stream, M4_LENGTH, ANSWER_TIMEOUT).await;
+    let m4 = m4.map_err(|_| Stop::Failed)?;
+    let (outcome, m5) = waiting.on_m4(&m4).map_err(|_| Stop::Failed)?;
+    let given = check(&outcome.response).map_err(Stop::Answer)?;
+    // What was given is durable already: that the responder may hang up early is all that M5 tells it.
     if write_frame(stream, &m5).await.is_ok() {
         let _ = stream.close().await;
     }
-    Ok(joined)
+    Ok(given)
 }

@@ -44,13 +44,13 @@ pub trait Desk: Send + Sync {
     fn failure(&self, request: FailureRequest) -> impl Future<Output = ()> + Send;
 }
 
-/// What is known of a group and slot.
+/// What is known of a group and slot; the salt has `N` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
+pub enum Lookup<const N: usize = 32> {
     /// It may be redeemed.
     Known {
         /// The handshake's salt.
-        salt: Secret<32>,
+        salt: Secret<N>,
         /// Whether the code was attested for this very joiner.
         attested: bool,
     },
@@ -82,6 +82,32 @@ pub struct Ends {
     pub joiner: PeerId,
 }
 
+/// What a kind of code needs beside the handshake.
+pub(super) trait Kind<const N: usize>: Sync {
+    /// What a joiner that is accepted gets, as the caller is told of it.
+    type Given: Send;
+
+    /// The handshake's salt.
+    fn lookup(&self, m1: &M1) -> impl Future<Output = Lookup<N>> + Send;
+
+    /// Decides about a plain request whose MAC was right: the plain response. Durable, or counted, when it returns.
+    fn redeem(
+        &self,
+        m1: &M1,
+        request: &[u8],
+    ) -> impl Future<Output = Result<(Vec<u8>, Self::Given), RefusalReason>> + Send;
+
+    /// Counts a failure that comes before a request; durable when it returns.
+    fn failure(&self, m1: &M1, reason: RefusalReason) -> impl Future<Output = ()> + Send;
+}
+
+/// How an attempt of any kind ended.
+pub(super) enum Ended<T> {
+    Given(T),
+    Busy,
+    Failed(RefusalReason),
+}
+
 /// The responder's side. `enter` moves the joiner's connection into a pool, `admit` comes between
 /// redemption and answer. The caller then drops the stream, and closes the connection unless the
 /// joiner has joined.
@@ -97,32 +123,53 @@ where
     E: Future<Output = Result<(), Refused>>,
     A: Future<Output = ()>,
 {
+    let joiner = ends.joiner;
+    match attend(stream, ends, &AtDesk { desk, joiner }, enter, admit).await {
+        Ended::Given(issued) => Verdict::Joined(Box::new(issued)),
+        Ended::Busy => Verdict::Busy,
+        Ended::Failed(reason) => Verdict::Failed(reason),
+    }
+}
+
+/// [`respond`], for any kind of code.
+pub(super) async fn attend<S, E, A, K, const N: usize>(
+    stream: &mut S,
+    ends: &Ends,
+    kind: &K,
+    enter: impl Fn(Pool) -> E,
+    admit: impl FnOnce() -> A,
+) -> Ended<K::Given>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: Future<Output = Result<(), Refused>>,
+    A: Future<Output = ()>,
+    K: Kind<N>,
+{
     let Ok(m1) = read_frame(stream, M1_LENGTH).await else {
-        return Verdict::Busy;
+        return Ended::Busy;
     };
     let started = Instant::now();
     let attempt = async {
         let m1 = M1::parse(&m1).map_err(|failure| Stop::Failed(failure.refusal()))?;
-        let (responder, m3, lookup) = greet(stream, ends, m1.clone(), desk, enter).await?;
-        let attempt = Attempt { m1, ends, desk };
-        let (answering, issued) = attempt.evaluate(responder, &m3, lookup).await?;
+        let (responder, m3, lookup) = greet(stream, ends, &m1, kind, enter).await?;
+        let (answering, response, given) = evaluate(kind, &m1, responder, &m3, lookup).await?;
         admit().await;
-        let done = answer(stream, answering, &issued).await?;
-        Ok((done, issued))
+        let done = answer(stream, answering, &response).await?;
+        Ok((done, given))
     };
     let ended = timeout_at(started + SILENCE_END, attempt).await;
     match ended.unwrap_or(Err(Stop::Failed(RefusalReason::Timeout))) {
-        Ok((done, issued)) => {
-            // Whether it comes or not, the joiner is a member.
+        Ok((done, given)) => {
+            // Whether it comes or not, what was given is given.
             if let Ok(m5) = read_frame(stream, M5_LENGTH).await {
                 let _ = done.on_m5(&m5);
             }
-            Verdict::Joined(Box::new(issued))
+            Ended::Given(given)
         }
-        Err(Stop::Busy) => Verdict::Busy,
+        Err(Stop::Busy) => Ended::Busy,
         Err(Stop::Failed(reason)) => {
             sleep_until(reset_at(started, Instant::now())).await;
-            Verdict::Failed(reason)
+            Ended::Failed(reason)
         }
     }
 }
@@ -144,20 +191,21 @@ fn reset_at(started: Instant, now: Instant) -> Instant {
 
 /// Up to M3. Whoever claims an attested code is looked up before it gets a place, others while
 /// they make M3.
-async fn greet<S, E>(
+async fn greet<S, E, K, const N: usize>(
     stream: &mut S,
     ends: &Ends,
-    m1: M1,
-    desk: &impl Desk,
+    m1: &M1,
+    kind: &K,
     enter: impl Fn(Pool) -> E,
-) -> Result<(Responder, Vec<u8>, Lookup), Stop>
+) -> Result<(Responder, Vec<u8>, Lookup<N>), Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     E: Future<Output = Result<(), Refused>>,
+    K: Kind<N>,
 {
     let busy = |_| Stop::Busy;
     let timed_out = |_| Stop::Failed(RefusalReason::Timeout);
-    let lookup = lookup(desk, &m1, ends.joiner);
+    let lookup = kind.lookup(m1);
     let lookup = if m1.slot == Slot::ATTESTED {
         enter(Pool::Asking).await.map_err(busy)?;
         let known = lookup.await;
@@ -175,129 +223,133 @@ where
     };
     let seed = random().map_err(|_| Stop::Failed(RefusalReason::Unavailable))?;
     let (net, namespace) = (ends.net, ends.namespace.clone());
-    let (responder, m2) = Responder::on_m1(m1, net, namespace, ends.responder, ends.joiner, &seed);
+    let (own, joiner) = (ends.responder, ends.joiner);
+    let (responder, m2) = Responder::on_m1(m1.clone(), net, namespace, own, joiner, &seed);
     write_frame(stream, &m2).await.map_err(timed_out)?;
     let (m3, lookup) = futures::join!(read_frame(stream, M3_LENGTH), lookup);
     Ok((responder, m3.map_err(timed_out)?, lookup))
 }
 
-/// What the operator is asked about.
-struct Attempt<'a, D> {
-    m1: M1,
-    ends: &'a Ends,
-    desk: &'a D,
-}
-
-impl<D: Desk> Attempt<'_, D> {
-    /// M3 with what is known of the code; then the operator decides.
-    async fn evaluate(
-        &self,
-        responder: Responder,
-        m3: &[u8],
-        lookup: Lookup,
-    ) -> Result<(ResponderAnswering, IssuedRecord), Stop> {
-        match lookup {
-            Lookup::Unknown(reason) => {
-                // The same work as for a known slot.
-                if let Ok(salt) = random() {
-                    let _ = responder.on_m3(m3, salt.expose());
-                }
-                Err(Stop::Failed(reason))
-            }
-            Lookup::Known { salt, .. } => match confirm(responder, m3, &salt) {
-                Ok((answering, request)) => Ok((answering, self.redeem(request).await?)),
-                Err(reason) => Err(self.failed(reason).await),
-            },
-        }
-    }
-
-    async fn redeem(&self, request: JoinRequest) -> Result<IssuedRecord, Stop> {
-        let JoinRequest {
-            name,
-            proof,
-            identity,
-        } = request;
-        let request = RedeemRequest {
-            kind: self.m1.kind,
-            group: self.m1.group,
-            slot: self.m1.slot,
-            peer_id: self.ends.joiner,
-            name,
-            proof,
-            identity,
-        };
-        self.desk.redeem(request).await.map_err(Stop::Failed)
-    }
-
-    /// Returns when the failure is durable.
-    async fn failed(&self, reason: RefusalReason) -> Stop {
-        let request = FailureRequest {
-            group: self.m1.group,
-            slot: self.m1.slot,
-            peer_id: self.ends.joiner,
-            reason,
-        };
-        self.desk.failure(request).await;
-        Stop::Failed(reason)
-    }
-}
-
-/// Groups are all that a relay serves; the operator is not asked for anything else.
-fn lookup<'a, D: Desk>(
-    desk: &'a D,
+/// M3 with what is known of the code; then the one who decides is asked.
+async fn evaluate<K, const N: usize>(
+    kind: &K,
     m1: &M1,
-    peer_id: PeerId,
-) -> impl Future<Output = Lookup> + use<'a, D> {
-    let (kind, group, slot) = (m1.kind, m1.group, m1.slot);
-    async move {
-        let request = LookupRequest {
-            kind,
-            group,
-            slot,
-            peer_id,
-        };
-        match kind {
-            HandshakeKind::Group => desk.lookup(request).await,
-            HandshakeKind::Invite | HandshakeKind::Voucher => {
-                Lookup::Unknown(RefusalReason::UnknownGroup)
-            }
-        }
-    }
-}
-
-fn confirm(
     responder: Responder,
     m3: &[u8],
-    salt: &Secret<32>,
-) -> Result<(ResponderAnswering, JoinRequest), RefusalReason> {
-    let (answering, plain) = responder
-        .on_m3(m3, salt.expose())
-        .map_err(Failure::refusal)?;
-    let request = JoinRequest::decode(&plain).map_err(|_| RefusalReason::Malformed)?;
-    Ok((answering, request))
+    lookup: Lookup<N>,
+) -> Result<(ResponderAnswering, Vec<u8>, K::Given), Stop>
+where
+    K: Kind<N>,
+{
+    let salt = match lookup {
+        Lookup::Known { salt, .. } => salt,
+        Lookup::Unknown(reason) => {
+            // The same work as for a known slot.
+            if let Ok(salt) = random() {
+                let _ = responder.on_m3(m3, salt.expose());
+            }
+            return Err(Stop::Failed(reason));
+        }
+    };
+    match responder.on_m3(m3, salt.expose()) {
+        Ok((answering, request)) => {
+            let (response, given) = kind.redeem(m1, &request).await.map_err(Stop::Failed)?;
+            Ok((answering, response, given))
+        }
+        Err(failure) => {
+            let reason = Failure::refusal(failure);
+            kind.failure(m1, reason).await;
+            Err(Stop::Failed(reason))
+        }
+    }
 }
 
 /// M4. The redemption is durable, so a joiner that does not get it comes again.
 async fn answer<S>(
     stream: &mut S,
     answering: ResponderAnswering,
-    issued: &IssuedRecord,
+    response: &[u8],
 ) -> Result<ResponderDone, Stop>
 where
     S: AsyncWrite + Unpin,
 {
-    let response = JoinResponse {
-        record: Signed {
-            bytes: issued.record.clone(),
-            signature: issued.signature,
-        },
-        network_key: issued.network_public_key,
-    };
     let (done, m4) = answering
-        .accept(&response.encode())
+        .accept(response)
         .map_err(|failure| Stop::Failed(failure.refusal()))?;
     write_frame(stream, &m4)
         .await
         .map_err(|_| Stop::Failed(RefusalReason::Timeout))?;
     Ok(done)
+}
+
+/// The network's codes: the operator decides.
+struct AtDesk<'a, D> {
+    desk: &'a D,
+    joiner: PeerId,
+}
+
+impl<D: Desk> Kind<32> for AtDesk<'_, D> {
+    type Given = IssuedRecord;
+
+    /// Groups are all that a relay serves; the operator is not asked for anything else.
+    async fn lookup(&self, m1: &M1) -> Lookup {
+        match m1.kind {
+            HandshakeKind::Group => {
+                let request = LookupRequest {
+                    kind: m1.kind,
+                    group: m1.group,
+                    slot: m1.slot,
+                    peer_id: self.joiner,
+                };
+                self.desk.lookup(request).await
+            }
+            HandshakeKind::Invite | HandshakeKind::Voucher => {
+                Lookup::Unknown(RefusalReason::UnknownGroup)
+            }
+        }
+    }
+
+    async fn redeem(
+        &self,
+        m1: &M1,
+        request: &[u8],
+    ) -> Result<(Vec<u8>, IssuedRecord), RefusalReason> {
+        let Ok(request) = JoinRequest::decode(request) else {
+            self.failure(m1, RefusalReason::Malformed).await;
+            return Err(RefusalReason::Malformed);
+        };
+        let JoinRequest {
+            name,
+            proof,
+            identity,
+        } = request;
+        let request = RedeemRequest {
+            kind: m1.kind,
+            group: m1.group,
+            slot: m1.slot,
+            peer_id: self.joiner,
+            name,
+            proof,
+            identity,
+        };
+        let issued = self.desk.redeem(request).await?;
+        let response = JoinResponse {
+            record: Signed {
+                bytes: issued.record.clone(),
+                signature: issued.signature,
+            },
+            network_key: issued.network_public_key,
+        };
+        Ok((response.encode(), issued))
+    }
+
+    async fn failure(&self, m1: &M1, reason: RefusalReason) {
+        let request = FailureRequest {
+            group: m1.group,
+            slot: m1.slot,
+            peer_id: self.joiner,
+            reason,
+        };
+        self.desk.failure(request).await;
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 const HOP: &str = "/libp2p/circuit/relay/0.2.0/hop";
 
-fn soon() -> Option<Instant> {
+pub(super) fn soon() -> Option<Instant> {
     Some(Instant::now() + DEADLINE)
 }
 
@@ -29,7 +29,7 @@ async fn relay(probation: ProbationLimits) -> Running {
 }
 
 /// A member with a reservation.
-async fn member(relay: &Running) -> Running {
+pub(super) async fn member(relay: &Running) -> Running {
     let member = Running::peer().await;
     befriend(&member, relay, relay.tcp()).await;
     let address = relay.tcp()[0].clone();
@@ -38,7 +38,7 @@ async fn member(relay: &Running) -> Running {
 }
 
 /// A member with a reservation whose invite is open, there and at the relay.
-async fn inviter(relay: &Running) -> Running {
+pub(super) async fn inviter(relay: &Running) -> Running {
     let inviter = member(relay).await;
     inviter.node.invite(inviter.id(), soon()).await;
     relay.node.invite(inviter.id(), soon()).await;
