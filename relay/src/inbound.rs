@@ -109,7 +109,7 @@ impl Inbound {
             presented,
         };
         match member::serve(&self.node, stream, peer, connection, &shown).await {
-            Ok(Standing::Admitted) => self.network.settle(peer).await,
+            Ok(Standing::Admitted | Standing::Guest) => self.network.settle(peer).await,
             Ok(Standing::Renewing) => self.renew_late(peer, stream).await,
             Err(error) => {
                 tracing::debug!(%peer, %error, "member exchange failed");
@@ -166,8 +166,8 @@ impl Inbound {
             let (node, network) = (self.node.clone(), Arc::clone(&self.network));
             async move {
                 match node.enter(connection, pool).await {
-                    // A member that has lost its record pairs again; it is on no probation.
-                    Err(Refused::Unknown) if network.is_admitted(&peer).await => Ok(()),
+                    // A member that has lost its record pairs again, a guest becomes one; they are on no probation.
+                    Err(Refused::Unknown) if network.is_known(&peer).await => Ok(()),
                     entered => entered,
                 }
             }

@@ -16,6 +16,7 @@ mod addresses;
 mod clock;
 pub mod config;
 mod egress;
+mod guests;
 mod http;
 mod inbound;
 mod invites;

@@ -265,6 +265,11 @@ impl Roster {
         document.is_some_and(|document| document.list.flags.guests)
     }
 
+    /// The newest revocations.
+    pub(crate) fn revocations(&self) -> Option<&Revocations> {
+        self.revocations.as_ref().map(|genuine| &genuine.list)
+    }
+
     /// Counts the changes of who is in the operator's roster.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation

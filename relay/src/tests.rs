@@ -2,6 +2,7 @@
 
 mod bed;
 mod circuits;
+mod guests;
 mod operator;
 mod pairing;
 mod probes;

@@ -35,13 +35,13 @@ use self::handler::GateHandler;
 use crate::{
     counters::{Counters, Denial},
     invites::Invites,
-    members::Members,
+    members::{Members, Rank},
 };
 
 pub(crate) struct Gate<B> {
     inner: B,
     members: Members,
-    /// While somebody has an invite open, strangers' inbound connections are visible too.
+    /// Guests are visible too, and while somebody has an invite open strangers' inbound connections.
     guests: Option<Invites>,
     counters: Arc<Counters>,
     hidden: HashSet<ConnectionId>,
@@ -61,8 +61,8 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
-    /// Shows the inner behaviour strangers' inbound connections that begin while an invite is open; it must know
-    /// them from members.
+    /// Shows the inner behaviour guests, and strangers' inbound connections that begin while an invite is open; it must
+    /// know these from members.
     pub(crate) fn with_guests(mut self, invites: Invites) -> Self {
         self.guests = Some(invites);
         self
@@ -74,6 +74,15 @@ impl<B: NetworkBehaviour> Gate<B> {
 
     pub(crate) fn inner_mut(&mut self) -> &mut B {
         &mut self.inner
+    }
+
+    /// Whether all connections of the peer that begin now are visible.
+    fn shows(&self, peer: &PeerId) -> bool {
+        match self.members.rank(peer) {
+            Some(Rank::Member) => true,
+            Some(Rank::Guest) => self.guests.is_some(),
+            None => false,
+        }
     }
 
     fn on_established(&mut self, event: ConnectionEstablished) {
@@ -175,8 +184,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let now = Instant::now();
-        let is_guest = || self.guests.as_ref().is_some_and(|open| open.any(now));
-        if !self.members.contains(&peer) && !is_guest() {
+        let is_invited = || self.guests.as_ref().is_some_and(|open| open.any(now));
+        if !self.shows(&peer) && !is_invited() {
             self.hidden.insert(id);
             return Ok(GateHandler::Closed);
         }
@@ -204,7 +213,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.members.contains(&peer) {
+        if !self.shows(&peer) {
             self.hidden.insert(id);
             return Ok(GateHandler::Closed);
         }

@@ -37,8 +37,8 @@ pub trait Membership: Send + Sync {
     /// The credential, and the newest revocations if there are any.
     fn presented(&self) -> Presented;
 
-    /// Checks a credential on a connection with `peer`: a member record, or a relay's network
-    /// document.
+    /// Checks a credential on a connection with `peer`: a member record, a guest's grant, or a relay's
+    /// network document.
     ///
     /// # Errors
     /// When the peer is not to be admitted.
@@ -54,7 +54,7 @@ pub trait Membership: Send + Sync {
 /// What a side shows.
 #[derive(Debug, Clone)]
 pub struct Presented {
-    /// Member record or network document.
+    /// Member record, grant or network document.
     pub credential: Signed,
     /// The newest revocations.
     pub revocations: Option<KnownList>,
@@ -82,8 +82,10 @@ impl Presented {
 /// What a credential is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// A member, or a relay.
+    /// A member, or a relay; at a sponsor its guest.
     Admitted,
+    /// At a relay a guest of a member: [`Node::admit_guest`].
+    Guest,
     /// Only its time is over: it may renew and nothing else.
     Renewing,
 }
@@ -188,6 +190,7 @@ where
         let (theirs, standing) = hear(stream, &peer, membership).await?;
         match standing {
             Standing::Admitted => node.admit(peer).await,
+            Standing::Guest => node.admit_guest(peer).await,
             Standing::Renewing => {
                 let entered = node.enter(connection, Pool::Renewing).await;
                 entered.map_err(|_| MemberError::Probation)?;
@@ -223,7 +226,7 @@ async fn exchange(
 ) -> Result<(), MemberError> {
     let mut stream = node.open_on(connection, Protocol::Member).await?;
     match present(&mut stream, &peer, membership).await? {
-        Standing::Admitted => Ok(()),
+        Standing::Admitted | Standing::Guest => Ok(()),
         Standing::Renewing => Err(MemberError::Unexpected),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     config::{Config, RelayLimits},
     counters::Snapshot,
     event::Event,
+    members::Rank,
     probation::{Pool, Refused},
     protocol::{Protocol, TooManyServices},
     stream::Stream,
@@ -231,7 +232,14 @@ impl Node {
 
     /// Admits the peer: connections that are established from now on carry everything.
     pub async fn admit(&self, peer: PeerId) {
-        self.tell(Tell::Admit(peer)).await;
+        self.tell(Tell::Admit(peer, Rank::Member)).await;
+    }
+
+    /// Admits the peer as a guest of a member, at a relay: connections that are established from now on reserve and
+    /// carry circuits, and offer neither roster, reports, probes, invites nor the DHT. Connections from before stay
+    /// what they are.
+    pub async fn admit_guest(&self, peer: PeerId) {
+        self.tell(Tell::Admit(peer, Rank::Guest)).await;
     }
 
     /// Takes the peer's admission back and closes all its connections.

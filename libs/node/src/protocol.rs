@@ -121,6 +121,8 @@ impl Offered {
 pub(crate) struct Offers {
     names: ProtocolNames,
     gated: Arc<[Named]>,
+    /// At a relay, on connections of guests.
+    guests: Arc<[Named]>,
     /// On gated connections that begin while this peer's own invite is open.
     invited: Arc<[Named]>,
     full: Arc<[Named]>,
@@ -136,6 +138,8 @@ impl Offers {
             .collect::<Result<_, _>>()?;
         let mut gated = full.clone();
         gated.retain(|named| for_strangers(named.protocol()));
+        let mut guests = full.clone();
+        guests.retain(|named| for_guests(named.protocol()));
         let mut invited = gated.clone();
         if *role == Role::Peer {
             invited.push(Named::new(Protocol::Invite, names.invite())?);
@@ -143,6 +147,7 @@ impl Offers {
         Ok(Self {
             names: names.clone(),
             gated: gated.into(),
+            guests: guests.into(),
             invited: invited.into(),
             full: full.into(),
             services: Services::default(),
@@ -154,6 +159,14 @@ impl Offers {
         Offered {
             fixed: Arc::clone(&self.full),
             services: Some(self.services.clone()),
+        }
+    }
+
+    /// What a connection of a guest carries at a relay.
+    pub(crate) fn to_guests(&self) -> Offered {
+        Offered {
+            fixed: Arc::clone(&self.guests),
+            services: None,
         }
     }
 
@@ -241,6 +254,19 @@ fn for_strangers(protocol: &Protocol) -> bool {
         | Protocol::Verify
         | Protocol::Ping
         | Protocol::Trace
+        | Protocol::Service(_) => false,
+    }
+}
+
+/// Whether a relay offers it to guests: they show their grant, may become members, and see whether the relay lives.
+fn for_guests(protocol: &Protocol) -> bool {
+    match protocol {
+        Protocol::Member | Protocol::Pair | Protocol::Ping | Protocol::Trace => true,
+        Protocol::Invite
+        | Protocol::Roster
+        | Protocol::Report
+        | Protocol::Probe
+        | Protocol::Verify
         | Protocol::Service(_) => false,
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     counters::Counters,
     event::{Event, Origin},
     invites::OwnInvite,
-    members::Members,
+    members::{Members, Rank},
     node::OpenError,
     protocol::{Offers, Protocol, TooManyServices},
     stream::{Slots, Stream, Via},
@@ -171,7 +171,8 @@ impl Streams {
         peer: PeerId,
         endpoint: &ConnectedPoint,
     ) -> StreamHandler {
-        let full = self.members.contains(&peer);
+        let rank = self.members.rank(&peer);
+        let full = rank.is_some();
         self.fresh.insert(id, full);
         let slots = self
             .slots
@@ -184,9 +185,10 @@ impl Streams {
                 connection: id,
                 origin: Origin::of(endpoint),
             },
-            match full {
-                true => self.offers.to_members(),
-                false => self
+            match rank {
+                Some(Rank::Member) => self.offers.to_members(),
+                Some(Rank::Guest) => self.offers.to_guests(),
+                None => self
                     .offers
                     .to_strangers(self.invite.is_open(Instant::now())),
             },

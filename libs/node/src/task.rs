@@ -36,7 +36,7 @@ use crate::{
     event::Event,
     gate::Gate,
     invites::Invites,
-    members::Members,
+    members::{Members, Rank},
     node::{DhtError, DialError, NodeError, ReserveError},
     probation::{Pool, Refused},
     protocol::{Protocol, TooManyServices},
@@ -105,7 +105,7 @@ pub(crate) enum Command {
 /// What is done at once and answers nothing.
 #[derive(Debug)]
 pub(crate) enum Tell {
-    Admit(PeerId),
+    Admit(PeerId, Rank),
     Expel(PeerId),
     Close(PeerId),
     CloseConnection(ConnectionId),
@@ -262,7 +262,7 @@ impl Task {
 
     fn tell(&mut self, what: Tell) {
         match what {
-            Tell::Admit(peer) => self.members.insert(peer),
+            Tell::Admit(peer, rank) => self.members.insert(peer, rank),
             Tell::Expel(peer) => {
                 self.members.remove(&peer);
                 self.invites.set(peer, None, Instant::now());

@@ -11,7 +11,7 @@ mod tests;
 
 pub use code::{InviteAnswerError, Invited, Offer, check_response, salt};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerup_protocol::api::{RefusalReason, Refused};
 use peerup_protocol::frame::GuestRequest;
@@ -28,7 +28,7 @@ use crate::names::next_name;
 pub const MAX_TTL_SECONDS: u64 = 600;
 /// At this many counted failures an invite closes.
 pub const MAX_FAILURES: u32 = 3;
-/// Most invites of one inviter that have not ended.
+/// Most invites of one inviter that have not ended: waiting or used; and as many closed ones are remembered.
 pub const MAX_INVITES: usize = 8;
 /// The only slot of an invite.
 pub const SLOT: Slot = Slot(0);
@@ -80,6 +80,8 @@ pub struct Sponsor<'a> {
     pub serial: Serial,
     /// How long the guest may stay, in seconds; at least one, cut to 30 days.
     pub lifetime: u64,
+    /// Names that no guest gets: those of members, for whom it would be taken.
+    pub taken: &'a BTreeSet<PeerName>,
 }
 
 /// What to do with a joiner whose MAC was right.
@@ -128,7 +130,8 @@ impl Invites {
         if self.open.contains_key(&group) {
             return Err(OpenError::Group);
         }
-        if self.open.len() >= MAX_INVITES {
+        let closed = self.open.values().filter(|invite| invite.is_closed());
+        if self.open.len() - closed.count() >= MAX_INVITES {
             return Err(OpenError::TooMany);
         }
         let not_after = now.saturating_add(ttl);
@@ -147,11 +150,18 @@ impl Invites {
         Ok(not_after)
     }
 
+    /// Drops an invite whose code nobody has got.
+    pub fn cancel(&mut self, group: &GroupId) {
+        self.open.remove(group);
+    }
+
     /// Closes an invite that was not used; its guest stays if it was. False if there was nothing to
     /// close. The relays are told.
     pub fn close(&mut self, group: &GroupId) -> bool {
         let invite = self.open.get_mut(group);
-        invite.is_some_and(|invite| invite.book.revoke())
+        let closed = invite.is_some_and(|invite| invite.book.revoke());
+        self.bound_closed();
+        closed
     }
 
     /// The invites that wait for a guest, with their ends: while there is one,
@@ -189,7 +199,20 @@ impl Invites {
     /// not counted.
     pub fn failed(&mut self, group: &GroupId, reason: RefusalReason, now: UnixTime) -> bool {
         let invite = self.open.get_mut(group);
-        invite.is_some_and(|invite| invite.book.fail(reason, now))
+        let counted = invite.is_some_and(|invite| invite.book.fail(reason, now));
+        self.bound_closed();
+        counted
+    }
+
+    /// Forgets the closed one that ends first when there are too many.
+    fn bound_closed(&mut self) {
+        let closed = || self.open.iter().filter(|(_, invite)| invite.is_closed());
+        if closed().count() > MAX_INVITES {
+            let first = closed().min_by_key(|(_, invite)| invite.book.not_after);
+            if let Some(group) = first.map(|(group, _)| *group) {
+                self.open.remove(&group);
+            }
+        }
     }
 
     /// Decides about a joiner whose MAC was right. A new guest is put into the list.
@@ -220,6 +243,14 @@ impl Invites {
 }
 
 impl Invite {
+    /// Whether it lets nobody in any more, and never did.
+    fn is_closed(&self) -> bool {
+        match self.book.slots.get(&SLOT) {
+            Some(SlotState::Burned | SlotState::Revoked) => true,
+            Some(SlotState::Available | SlotState::Used(_) | SlotState::Expired) | None => false,
+        }
+    }
+
     fn admit(
         &mut self,
         guests: &mut Guests,
@@ -227,7 +258,8 @@ impl Invite {
         sponsor: Sponsor<'_>,
         now: UnixTime,
     ) -> Decision {
-        let taken = |name: &_| guests.is_name_taken(name, &ask.guest, now);
+        let taken =
+            |name: &_| sponsor.taken.contains(name) || guests.is_name_taken(name, &ask.guest, now);
         let Some(name) = next_name(&ask.request.name, taken) else {
             return refuse(RefusalReason::NameTaken);
         };

@@ -286,6 +286,20 @@ impl Peer {
         .await
     }
 
+    /// Connects as whoever this credential makes it.
+    pub(super) async fn connect_with(
+        &self,
+        bed: &Bed,
+        credential: Signed,
+    ) -> Result<ConnectionId, ConnectError> {
+        let shown = Member {
+            record: credential,
+            network: bed.operator.key.verifying_key(),
+        };
+        let (relay, addresses) = (bed.relay.peer_id(), bed.addresses().await);
+        member::connect(&self.node, &shown, relay, addresses).await
+    }
+
     pub(super) fn member(&self, bed: &Bed, record: &MemberRecord) -> Member {
         Member {
             record: bed.operator.sign(record),

@@ -201,7 +201,7 @@ impl Fixture {
 fn a_gated_connection_is_never_heard_of_and_not_counted() {
     let mut f = Fixture::new();
     assert!(!f.connect(1, 0));
-    f.members.insert(f.peer);
+    f.members.insert(f.peer, Rank::Member);
     assert!(f.connect(2, 1) && f.connect(3, 2));
     f.gate
         .on_swarm_event(FromSwarm::AddressChange(AddressChange {
@@ -230,7 +230,7 @@ fn a_gated_connection_is_never_heard_of_and_not_counted() {
 #[test]
 fn what_was_decided_stays_when_membership_changes() {
     let mut f = Fixture::new();
-    f.members.insert(f.peer);
+    f.members.insert(f.peer, Rank::Member);
     assert!(f.decide(1));
     f.members.remove(&f.peer);
     assert!(!f.connect(2, 1));
@@ -243,7 +243,7 @@ fn messages_go_to_visible_connections_only() {
     let mut f = Fixture::new();
     f.connect(1, 0);
     assert_eq!(f.says(NotifyHandler::Any), None);
-    f.members.insert(f.peer);
+    f.members.insert(f.peer, Rank::Member);
     f.connect(2, 1);
     f.connect(3, 2);
     f.members.remove(&f.peer);

@@ -1,6 +1,7 @@
 //! An invite redeemed over real swarms, through a relay, and those who should not redeem it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -92,6 +93,7 @@ impl Host for Home {
             key: &self.key,
             serial: Serial(7),
             lifetime: 60,
+            taken: &BTreeSet::new(),
         };
         match invites.redeem(guests, ask, sponsor, now()) {
             Decision::Grant(grant) => {

@@ -38,6 +38,7 @@ struct Inviter {
     invites: Invites,
     guests: Guests,
     serial: u64,
+    members: BTreeSet<PeerName>,
 }
 
 impl Inviter {
@@ -50,6 +51,7 @@ impl Inviter {
             invites,
             guests: Guests::new(net(), peer(INVITER)),
             serial: 0,
+            members: BTreeSet::new(),
         }
     }
 
@@ -78,6 +80,7 @@ impl Inviter {
             key: &key(INVITER),
             serial: Serial(self.serial),
             lifetime: u64::MAX,
+            taken: &self.members,
         };
         self.invites.redeem(&mut self.guests, ask, sponsor, now)
     }
@@ -362,6 +365,15 @@ fn guests_of_one_sponsor_have_names_of_their_own() {
 }
 
 #[test]
+fn no_guest_is_taken_for_a_member() {
+    let mut home = Inviter::inviting();
+    home.members = [name("db"), name("db-2")].into();
+    let grant = granted(home.ask(3, "db", NOW));
+    let called = GuestGrant::decode(&grant.bytes).unwrap().name;
+    assert_eq!(called, name("db-3"));
+}
+
+#[test]
 fn a_sponsor_with_eight_guests_takes_no_more() {
     let mut home = Inviter::inviting();
     for guest in 10..18 {
@@ -392,6 +404,24 @@ fn invites_are_bounded() {
     assert_eq!(open(1, 60, NOW), Err(OpenError::Group));
     assert_eq!(open(9, 60, NOW), Err(OpenError::TooMany));
     assert_eq!(open(9, 60, NOW + 60), Ok(NOW + 120), "the others are over");
+}
+
+#[test]
+fn closed_invites_make_room_and_are_bounded() {
+    let mut invites = Invites::new();
+    let group = |number: u8| GroupId([number; 8]);
+    for number in 0..100 {
+        let opened = invites.open(group(number), secret(), 60, NOW);
+        assert_eq!(opened, Ok(NOW + 60), "{number}");
+        if number % 2 == 0 {
+            invites.cancel(&group(number));
+        } else {
+            assert!(invites.close(&group(number)));
+        }
+    }
+    assert_eq!(invites.open.len(), MAX_INVITES);
+    let last = invites.lookup(&group(99), SLOT, NOW);
+    assert_eq!(last, Lookup::Unknown(RefusalReason::Revoked));
 }
 
 /// What the guest makes of an answer.
