@@ -56,7 +56,7 @@ pub struct Config {
 pub enum Source {
     /// A pod: the operator gives a code for this key, again and again, for ever.
     Attested(OperatorClient),
-    /// A person's code, redeemed once under this name.
+    /// A person's code or an invite, redeemed once under this name.
     Code(Box<Code>, PeerName),
     /// Only from the state directory.
     Stored,
@@ -70,6 +70,9 @@ pub enum AgentError {
         "no relay of this network answered; is this machine online, and is the relay reachable from it?"
     )]
     NoRelay,
+    /// The inviter was not reached.
+    #[error("the inviter was not reached; is this machine online, and does the invite still wait?")]
+    NoInviter,
     /// The relay did not accept the code; it never says why.
     #[error("pairing failed")]
     PairingFailed,
@@ -294,7 +297,7 @@ impl Life {
                     .update(|status| status.phase = Phase::Pairing);
                 let patience = self.config.patience;
                 let paired = tokio::select! {
-                    paired = enrol::pair(&node, &self.shared.key, &code, &name, patience) => paired,
+                    paired = enrol::redeem(&node, &self.shared.key, &code, &name, patience) => paired,
                     never = ignore(&mut events) => match never {},
                 };
                 match paired {

@@ -37,7 +37,12 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
     let mut attempts: BTreeMap<PeerId, Attempt> = BTreeMap::new();
     loop {
         surroundings.mark_unchanged();
-        let wanted = choose(session.members(), &session.me());
+        let sponsor = session.membership().sponsor();
+        let wanted = match sponsor {
+            // A guest always dials: its sponsor does not know when it is there.
+            Some(sponsor) => vec![sponsor.peer],
+            None => choose(session.members(), &session.me()),
+        };
         attempts.retain(|peer, _| wanted.contains(peer));
         let connected = session
             .node

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use peerup_node::Node;
-use peerup_node::pair::{self, PairError};
+use peerup_node::pair::{self, InviteError, PairError};
 use peerup_operator_client::OperatorClient;
 use peerup_pairing::join::Joined;
 use peerup_protocol::SigningKey;
 use peerup_protocol::api::Settings;
-use peerup_protocol::code::{Code, CodeError};
+use peerup_protocol::code::{Code, CodeError, CodeKind};
 use peerup_protocol::id::PeerName;
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
@@ -98,9 +98,55 @@ pub(crate) async fn replaced(session: &Session, source: &Source) {
     }
 }
 
+/// Redeems a code, or an invite of a member, as long as `patience` lasts while nobody answers.
+pub(crate) async fn redeem(
+    node: &Node,
+    key: &SigningKey,
+    code: &Code,
+    name: &PeerName,
+    patience: Duration,
+) -> Result<Membership, AgentError> {
+    match code.kind {
+        CodeKind::Group => pair(node, key, code, name, patience).await,
+        CodeKind::Invite => be_invited(node, code, name, patience).await,
+    }
+}
+
+/// Asks the inviter, through one of its relays or another; once it has answered, there is one attempt.
+async fn be_invited(
+    node: &Node,
+    code: &Code,
+    name: &PeerName,
+    patience: Duration,
+) -> Result<Membership, AgentError> {
+    let end = Instant::now() + patience;
+    let mut backoff = Backoff::default();
+    loop {
+        match pair::redeem_invite(node, code, name, clock::now).await {
+            Ok(invited) => return Ok(Membership::guest(node.peer_id(), code, invited)),
+            Err(error @ (InviteError::Failed | InviteError::Answer(_))) => {
+                tracing::warn!(%error, "the inviter answered and let nobody in");
+                return Err(AgentError::PairingFailed);
+            }
+            Err(error @ InviteError::Random) => return Err(AgentError::Node(error.to_string())),
+            Err(
+                error @ (InviteError::Busy
+                | InviteError::Dial(_)
+                | InviteError::Open(_)
+                | InviteError::NoWay),
+            ) => tracing::info!(%error, "the inviter does not answer"),
+        }
+        let again = Instant::now() + backoff.after_failure(rand::random());
+        if again >= end {
+            return Err(AgentError::NoInviter);
+        }
+        tokio::time::sleep_until(again).await;
+    }
+}
+
 /// Redeems the code at one of its relays. Relays that do not answer, or are busy, are asked again, in any order,
 /// for as long as `patience` lasts; once a relay has answered, there is one attempt.
-pub(crate) async fn pair(
+async fn pair(
     node: &Node,
     key: &SigningKey,
     code: &Code,

@@ -36,9 +36,13 @@ enum Own {
     Revoked,
 }
 
-fn judge(record: &MemberRecord, revoked: bool, now: UnixTime) -> Own {
+/// What is not renewed, a guest's grant, is good until it ends.
+fn judge(record: &MemberRecord, revoked: bool, renewed: bool, now: UnixTime) -> Own {
     let life = record.not_after.saturating_sub(record.issued);
-    let due = record.issued.saturating_add(life / 3 * 2);
+    let due = match renewed {
+        true => record.issued.saturating_add(life / 3 * 2),
+        false => record.not_after,
+    };
     match now {
         _ if revoked => Own::Revoked,
         now if now >= record.not_after => Own::Expired,
@@ -82,13 +86,14 @@ pub(crate) async fn run(session: &Arc<Session>) {
         let own = {
             let membership = session.membership();
             let record = membership.record();
-            judge(record, membership.is_revoked(record.serial), now())
+            let revoked = membership.is_revoked(record.serial);
+            judge(record, revoked, membership.hosted().is_none(), now())
         };
         let wait = match own {
             Own::Good(due) => until(Some(due)).min(until(session.next_end())),
             Own::Revoked => return,
-            // The operator is asked for a new code instead: it has to look at the pod anyway.
-            Own::Expired if session.is_pod() => return,
+            // The operator is asked for a new code instead: it has to look at the pod anyway. A guest needs an invite.
+            Own::Expired if session.is_pod() || session.is_guest() => return,
             Own::Renew | Own::Expired => match renew(session, own).await {
                 Ok(()) => {
                     backoff.reset();
@@ -187,7 +192,7 @@ mod tests {
 
     #[test]
     fn renewed_at_two_thirds_expired_at_the_end() {
-        let at = |now| judge(&record(), false, now);
+        let at = |now| judge(&record(), false, true, now);
         assert_eq!(at(0), Own::Good(1600));
         assert_eq!(at(1599), Own::Good(1600));
         assert_eq!(at(1600), Own::Renew);
@@ -198,7 +203,14 @@ mod tests {
     #[test]
     fn revoked_is_revoked_at_any_time() {
         for now in [0, 1700, 2000] {
-            assert_eq!(judge(&record(), true, now), Own::Revoked);
+            assert_eq!(judge(&record(), true, true, now), Own::Revoked);
         }
+    }
+
+    #[test]
+    fn a_guest_is_good_to_the_end() {
+        let at = |now| judge(&record(), false, false, now);
+        assert_eq!(at(1899), Own::Good(1900));
+        assert_eq!(at(1900), Own::Expired);
     }
 }

@@ -1,5 +1,6 @@
 //! What others ask of a running agent: ways to peers, verification, services.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use peerup_node::path::{self, PathError};
 use peerup_node::{Origin, PeerId, Protocol, Stream};
 use peerup_pairing::sas::Fingerprint;
+use peerup_protocol::UnixTime;
 use peerup_protocol::grade::Path;
-use peerup_protocol::id::PeerName;
+use peerup_protocol::id::{GroupId, PeerName};
 use peerup_protocol::record::MemberRecord;
 use peerup_protocol::service::{Expose, Forward, ServiceName};
 
+use crate::hosting::{self, Invitation, InviteError, InviteState};
 use crate::netcheck::Netcheck;
 use crate::reach::{self, ReachError};
 use crate::services::{ServiceList, ServicesError};
@@ -59,6 +62,9 @@ pub enum MeasureError {
     /// It can't be made.
     #[error("reachability can't be measured: {0}")]
     Failed(String),
+    /// A guest knows nobody who could help.
+    #[error("this peer is a guest, and only members measure how they can be reached")]
+    Guest,
     /// It took too long.
     #[error("the measurement took over {} s; see the log", MEASURE.as_secs())]
     TimedOut,
@@ -167,6 +173,9 @@ impl Handle {
     /// When there is no membership, or it can't be measured.
     pub async fn measure(&self) -> Result<Netcheck, MeasureError> {
         let session = self.shared.session()?;
+        if session.is_guest() {
+            return Err(MeasureError::Guest);
+        }
         let measured = tokio::time::timeout(MEASURE, session.signals.measured()).await;
         let result = measured.map_err(|_| MeasureError::TimedOut)?;
         (*result).clone().map_err(MeasureError::Failed)
@@ -241,6 +250,47 @@ impl Handle {
     #[must_use]
     pub fn unforward(&self, port: u16) -> bool {
         self.shared.services.unforward(port)
+    }
+
+    /// Lets a stranger in as guest of this peer, who brings the code within so many seconds. A relay lets it through
+    /// when this returns.
+    ///
+    /// # Errors
+    /// When this peer or its network lets no guests in, too many invites are open, or no relay takes it.
+    pub async fn invite(&self, ttl: u64) -> Result<Invitation, InviteError> {
+        hosting::invite(&self.shared, ttl).await
+    }
+
+    /// How it stands with an invite; over too when nobody knows of it.
+    ///
+    /// # Errors
+    /// When there is no membership.
+    pub fn invite_state(&self, id: &GroupId) -> Result<InviteState, PeerError> {
+        Ok(self.shared.session()?.hosting.state(id))
+    }
+
+    /// The invites that wait for a guest, and when they end.
+    ///
+    /// # Errors
+    /// When there is no membership.
+    pub fn invites(&self) -> Result<BTreeMap<GroupId, UnixTime>, PeerError> {
+        Ok(self.shared.session()?.hosting.waiting())
+    }
+
+    /// Closes an invite that was not used; false if there was nothing to close.
+    ///
+    /// # Errors
+    /// When there is no membership.
+    pub async fn withdraw(&self, id: &GroupId) -> Result<bool, PeerError> {
+        hosting::withdraw(&self.shared, id).await
+    }
+
+    /// Sends a guest away for good, durably when this returns, and closes its connections.
+    ///
+    /// # Errors
+    /// When there is no such guest, or it can't be stored: then it comes back with the next start.
+    pub async fn revoke_guest(&self, name: &PeerName) -> Result<(), InviteError> {
+        hosting::revoke(&self.shared, name).await
     }
 
     /// What is offered and forwarded now.

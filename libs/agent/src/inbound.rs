@@ -9,18 +9,22 @@ use peerup_node::{ConnectionId, Event, PeerId, Protocol, Stream, member};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::hosting;
 use crate::services;
 use crate::session::Session;
 use crate::verify;
 
 /// Member exchanges at once; more are reset.
 const MAX_EXCHANGES: usize = 64;
+/// Strangers with an invite at once; more are reset.
+const MAX_STRANGERS: usize = 8;
 /// Pings, traces and comparisons at once; more are reset.
 const MAX_QUESTIONS: usize = 64;
 
 /// Tasks that serve streams; they end with it.
 struct Tasks {
     exchanges: JoinSet<()>,
+    strangers: JoinSet<()>,
     questions: JoinSet<()>,
     services: JoinSet<()>,
 }
@@ -29,6 +33,7 @@ struct Tasks {
 pub(crate) async fn run(session: &Arc<Session>, mut events: mpsc::Receiver<Event>) {
     let mut tasks = Tasks {
         exchanges: JoinSet::new(),
+        strangers: JoinSet::new(),
         questions: JoinSet::new(),
         services: JoinSet::new(),
     };
@@ -68,12 +73,14 @@ impl Tasks {
                 let served = services::inbound::serve(own, service, stream);
                 spawn(&mut self.services, max, served);
             }
-            // Relays offer these, and no invite is open.
-            Protocol::Pair
-            | Protocol::Invite
-            | Protocol::Roster
-            | Protocol::Report
-            | Protocol::Probe => (),
+            // Offered while an invite is open only.
+            Protocol::Invite => spawn(
+                &mut self.strangers,
+                MAX_STRANGERS,
+                hosting::serve(own, stream),
+            ),
+            // Relays offer these.
+            Protocol::Pair | Protocol::Roster | Protocol::Report | Protocol::Probe => (),
         }
     }
 }

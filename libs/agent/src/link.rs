@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peerup_node::io::{FrameError, read_frame_within, write_frame};
 use peerup_node::member::{self, ConnectError};
+use peerup_node::path::{self, PathError};
 use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::frame::{MAX_LONG_FRAME, RosterAnswer};
@@ -18,6 +19,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::address;
 use crate::backoff::Backoff;
 use crate::clock::{now, timestamp};
+use crate::hosting;
 use crate::membership::RelayAt;
 use crate::roster::{Roster, RosterError};
 use crate::session::Session;
@@ -29,6 +31,8 @@ const SILENCE: Duration = Duration::from_secs(3600);
 const CONNECT: Duration = Duration::from_secs(30);
 /// A try that takes longer is given up when the network of this machine changes: it may go out where nothing is.
 const QUICK: Duration = Duration::from_secs(1);
+/// How often a guest, which has nothing to ask a relay for, looks whether it is still there.
+const PULSE: Duration = Duration::from_secs(15);
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,8 @@ enum LinkError {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Roster(#[from] RosterError),
+    #[error("the relay does not answer: {0}")]
+    Path(#[from] PathError),
     #[error("the relay answered something else than a roster")]
     Unexpected,
 }
@@ -92,6 +98,7 @@ impl LinkError {
             | Self::NetworkChanged
             | Self::Connect(_)
             | Self::Open(_)
+            | Self::Path(_)
             | Self::Frame(_) => false,
         }
     }
@@ -158,9 +165,16 @@ async fn once(
     session.shaken();
     joined(session);
     show(session, relay.peer, true);
+    if session.is_guest() {
+        return tokio::select! {
+            ended = stay(session, connection) => ended,
+            never = reserve(session, relay.peer, first) => match never {},
+        };
+    }
     tokio::select! {
         ended = follow(session, connection, roster) => ended,
         never = reserve(session, relay.peer, first) => match never {},
+        never = hosting::keep_registered(session, relay.peer) => match never {},
     }
 }
 
@@ -229,6 +243,15 @@ async fn reserve(session: &Session, relay: PeerId, address: Multiaddr) -> Infall
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// A guest gets no roster: it stays until the connection ends.
+async fn stay(session: &Session, connection: ConnectionId) -> Result<Infallible, LinkError> {
+    loop {
+        let _ = tokio::time::timeout(PULSE, session.until_closed(connection)).await;
+        let mut stream = session.node.open_on(connection, Protocol::Ping).await?;
+        path::ping(&mut stream, rand::random()).await?;
     }
 }
 

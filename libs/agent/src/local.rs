@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod client;
 mod comparisons;
+mod invites;
 mod problem;
 mod routes;
 mod server;
@@ -23,6 +24,7 @@ mod wanted;
 mod wire;
 
 pub use client::{Client, ClientError};
+pub use invites::{Invite, InviteWord};
 pub use problem::title;
 pub use routes::Peer;
 pub use server::Server;
@@ -45,6 +47,10 @@ mod path {
     pub(super) const COMPARISONS: &str = "/v1/comparisons";
     /// `POST`: sixty digits for a comparison without meeting; `PUT`: what the other person reads out.
     pub(super) const DIGITS: &str = "/v1/digits";
+    /// `POST`: opens an invite; `GET`: those that wait; `GET` and `DELETE` to `/<id>`.
+    pub(super) const INVITES: &str = "/v1/invites";
+    /// `DELETE` to `/<name>`: sends a guest away.
+    pub(super) const GUESTS: &str = "/v1/guests";
     /// `GET`: [`crate::ServiceList`].
     pub(super) const SERVICES: &str = "/v1/services";
     /// `POST`: exposes a service; `DELETE` to `/<service>`.

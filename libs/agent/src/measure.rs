@@ -75,6 +75,13 @@ pub(crate) async fn run(
     source: &Source,
     settings: &watch::Sender<Settings>,
 ) -> Infallible {
+    // A guest knows no STUN server of the network and reports to nobody; it only holds its connections.
+    if session.is_guest() {
+        tokio::select! {
+            never = changes::run(session) => match never {},
+            never = pulse::run(session) => match never {},
+        }
+    }
     let reported = watch::Sender::new(None);
     tokio::select! {
         never = measure(session, settings.subscribe(), &reported) => never,

@@ -1,16 +1,22 @@
 //! What a peer holds and believes about its network: its own record, the network's key, the newest signed lists
 //! (pure). Everything that comes from others is verified here, whoever passed it on.
+//!
+//! A guest holds a grant of its sponsor in place of a record and does not know the network's key: it accepts its
+//! sponsor and the relays of its code by their identities, and takes neither lists nor records from anybody.
 
 use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId, Serial};
 use peerup_protocol::record::{
-    MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of,
+    GuestGrant, MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of,
 };
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 
+mod guest;
 mod stored;
 
+pub use guest::Hosted;
+pub(crate) use guest::as_record;
 pub use stored::{Stored, StoredError};
 
 /// What a verified credential makes of a peer.
@@ -20,6 +26,10 @@ pub enum Standing {
     Member(MemberRecord),
     /// One of the network's relays.
     Relay,
+    /// A guest of this peer, until its grant ends.
+    Guest(GuestGrant),
+    /// The sponsor of this peer, which is a guest.
+    Sponsor,
 }
 
 /// A relay, its place in the network, and where to dial it.
@@ -44,9 +54,13 @@ struct Known<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     me: PeerId,
-    key: VerifyingKey,
+    net: NetworkId,
+    /// None at a guest.
+    key: Option<VerifyingKey>,
     namespace: DhtNamespace,
     own: Known<MemberRecord>,
+    /// At a guest only: whose it is.
+    hosted: Option<Hosted>,
     code_relays: Vec<Responder>,
     revocations: Option<Known<Revocations>>,
     document: Option<Known<NetworkDocument>>,
@@ -68,12 +82,14 @@ impl Membership {
         let content = rules::check(&record, &key, &me, now, None)?;
         Ok(Self {
             me,
-            key,
+            net: content.net,
+            key: Some(key),
             namespace,
             own: Known {
                 signed: record,
                 content,
             },
+            hosted: None,
             code_relays,
             revocations: None,
             document: None,
@@ -82,8 +98,8 @@ impl Membership {
 
     /// The network.
     #[must_use]
-    pub fn net(&self) -> NetworkId {
-        NetworkId::of(&self.key)
+    pub const fn net(&self) -> NetworkId {
+        self.net
     }
 
     /// The network's name on the wire.
@@ -92,13 +108,13 @@ impl Membership {
         &self.namespace
     }
 
-    /// This peer's record.
+    /// This peer's record; at a guest what its grant says, in the words of a record.
     #[must_use]
     pub const fn record(&self) -> &MemberRecord {
         &self.own.content
     }
 
-    /// This peer's record as it travels.
+    /// This peer's record or grant as it travels.
     #[must_use]
     pub const fn credential(&self) -> &Signed {
         &self.own.signed
@@ -146,7 +162,10 @@ impl Membership {
     /// # Errors
     /// When it is not the network's.
     pub fn take_revocations(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
-        let content = rules::check_revocations(&signed, &self.key, now)?;
+        let Some(key) = &self.key else {
+            return Ok(false);
+        };
+        let content = rules::check_revocations(&signed, key, now)?;
         let newer = self
             .revocations
             .as_ref()
@@ -162,7 +181,10 @@ impl Membership {
     /// # Errors
     /// When it is not the network's.
     pub fn take_document(&mut self, signed: Signed, now: UnixTime) -> Result<bool, Refusal> {
-        let content = rules::check_document(&signed, &self.key, now)?;
+        let Some(key) = &self.key else {
+            return Ok(false);
+        };
+        let content = rules::check_document(&signed, key, now)?;
         let newer = self
             .document
             .as_ref()
@@ -184,6 +206,9 @@ impl Membership {
         credential: Signed,
         now: UnixTime,
     ) -> Result<Standing, Refusal> {
+        if let Some(hosted) = &self.hosted {
+            return hosted.check(peer, self.is_relay(peer), now);
+        }
         if RecordKind::of(&credential.bytes) != Some(RecordKind::Network) {
             return self
                 .check_record(&credential, peer, now)
@@ -203,6 +228,10 @@ impl Membership {
         match standing {
             Standing::Member(record) => now < record.not_after && !self.is_revoked(record.serial),
             Standing::Relay => self.is_relay(peer),
+            Standing::Guest(grant) => {
+                self.allows_guests() && now < grant.not_after && !self.is_revoked(grant.serial)
+            }
+            Standing::Sponsor => self.holds(now),
         }
     }
 
@@ -210,6 +239,18 @@ impl Membership {
     #[must_use]
     pub fn document(&self) -> Option<&NetworkDocument> {
         self.document.as_ref().map(|known| &known.content)
+    }
+
+    /// Whether the newest network document allows guests; not before it is known.
+    #[must_use]
+    pub fn allows_guests(&self) -> bool {
+        self.document()
+            .is_some_and(|document| document.flags.guests)
+    }
+
+    /// The newest revocation list.
+    pub(crate) fn revoked(&self) -> Option<&Revocations> {
+        self.revocations.as_ref().map(|known| &known.content)
     }
 
     /// What orders the newest network document.
@@ -228,8 +269,9 @@ impl Membership {
         peer: &PeerId,
         now: UnixTime,
     ) -> Result<MemberRecord, Refusal> {
+        let key = self.key.as_ref().ok_or(Refusal::BadSignature)?;
         let revocations = self.revocations.as_ref().map(|known| &known.content);
-        rules::check(record, &self.key, peer, now, revocations)
+        rules::check(record, key, peer, now, revocations)
     }
 
     /// True if the newest document names it, before the first one the code.
@@ -257,9 +299,13 @@ impl Membership {
             .collect()
     }
 
-    /// The relays that serve `peer`; none before the first document.
+    /// The relays that serve `peer`; none before the first document. A guest and its sponsor meet at the sponsor's,
+    /// which are those of the guest's code.
     #[must_use]
     pub fn relays_of(&self, peer: &PeerId) -> Vec<RelayAt> {
+        if self.hosted.is_some() {
+            return self.my_relays();
+        }
         let Some(known) = &self.document else {
             return Vec::new();
         };

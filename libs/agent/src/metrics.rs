@@ -350,6 +350,7 @@ mod tests {
             namespace: "crew".to_owned(),
             name: "web-0".to_owned(),
             subject: String::new(),
+            sponsor: None,
             verification: Verification::Attested,
             issued_time: Timestamp::UNIX_EPOCH,
             expiration_time: Timestamp::UNIX_EPOCH,

@@ -115,7 +115,7 @@ async fn connected(session: &Session) -> Vec<PeerId> {
 }
 
 async fn dial(session: &Session, peer: PeerId) -> Result<(), ReachError> {
-    let relays = session.membership().relays_of(&peer);
+    let relays = session.relays_to(&peer);
     let connected = connected(session).await;
     let mut addresses = Vec::new();
     for relay in relays {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use peerup_protocol::frame::{RosterAsk, RosterPage};
-use peerup_protocol::id::Serial;
+use peerup_protocol::id::{PeerName, Serial};
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::{PeerId, UnixTime};
 
@@ -91,6 +91,11 @@ impl Roster {
             (self.run, self.seq) = (page.run, page.seq);
         }
         Ok(page.last)
+    }
+
+    /// The names of all that the roster holds, whether or not their records hold now.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &PeerName> {
+        self.members.values().map(|(record, _)| &record.name)
     }
 
     /// Everybody but `me` whose record holds now, verified.

@@ -1,13 +1,13 @@
 //! What the tasks of one membership share: node, membership, members, and who is admitted.
 
 mod connections;
+mod others;
 mod shown;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use peerup_node::member::{self, KnownList, Presented};
 use peerup_node::{ConnectionId, Node, Origin};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::record::{MemberRecord, Signed};
@@ -15,6 +15,7 @@ use peerup_protocol::{Multiaddr, PeerId, SigningKey};
 use tokio::sync::watch;
 
 use crate::clock::{now, timestamp};
+use crate::hosting::Hosting;
 use crate::measure::Signals;
 use crate::membership::{Membership, Standing, Stored};
 use crate::metrics::Metrics;
@@ -24,6 +25,8 @@ use crate::shared::Shared;
 use crate::state::Store;
 use crate::status::{self, Badge, Board, Phase, Verification};
 use connections::Held;
+
+pub(crate) use others::Bond;
 
 /// Shared state of one membership.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) turns: Turns,
     pub(crate) signals: Signals,
+    pub(crate) hosting: Arc<Hosting>,
     store: Arc<Store>,
     pod: bool,
     membership: Mutex<Membership>,
@@ -50,12 +54,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(node: Node, shared: Arc<Shared>, pod: bool, membership: Membership) -> Self {
+        let (net, me, store) = (membership.net(), node.peer_id(), Arc::clone(&shared.store));
+        let hosting = Hosting::load(net, me, shared.key.clone(), Arc::clone(&store));
         let session = Self {
             node,
+            hosting: Arc::new(hosting),
             key: shared.key.clone(),
             board: shared.board.clone(),
             metrics: shared.metrics.clone(),
-            store: Arc::clone(&shared.store),
+            store,
             shared,
             turns: Turns::default(),
             signals: Signals::default(),
@@ -82,6 +89,11 @@ impl Session {
     /// True in a pod, which uses inside addresses and whose operator gives it another code when need be.
     pub(crate) fn is_pod(&self) -> bool {
         self.pod
+    }
+
+    /// True of a guest, which knows its sponsor and nobody else.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.membership().hosted().is_some()
     }
 
     /// The membership, for as long as it takes to look at it.
@@ -115,6 +127,7 @@ impl Session {
             namespace: membership.namespace().to_string(),
             name: record.name.to_string(),
             subject: record.subject.clone(),
+            sponsor: membership.hosted().map(|hosted| hosted.sponsor.to_string()),
             verification: Verification::of(record.method),
             issued_time: timestamp(record.issued),
             expiration_time: timestamp(record.not_after),
@@ -189,7 +202,7 @@ impl Session {
             }
             let lost = admitted
                 .iter()
-                .filter(|(peer, standing)| !membership.stands(peer, standing, now()));
+                .filter(|(peer, standing)| !self.still_is(&membership, peer, standing));
             lost.map(|(peer, _)| *peer).collect()
         };
         for peer in lost {
@@ -204,7 +217,8 @@ impl Session {
         let admitted = lock(&self.admitted);
         let ends = admitted.values().filter_map(|standing| match standing {
             Standing::Member(record) => Some(record.not_after),
-            Standing::Relay => None,
+            Standing::Guest(grant) => Some(grant.not_after),
+            Standing::Relay | Standing::Sponsor => None,
         });
         ends.min()
     }
@@ -253,19 +267,6 @@ impl Session {
         relays.map(|relay| relay.peer).collect()
     }
 
-    /// The record that `peer` has shown on a connection of its own, while it holds; none of a relay.
-    pub(crate) fn member(&self, peer: &PeerId) -> Option<MemberRecord> {
-        let membership = self.membership();
-        let admitted = lock(&self.admitted);
-        let standing = admitted.get(peer)?;
-        match standing {
-            Standing::Member(record) if membership.stands(peer, standing, now()) => {
-                Some(record.clone())
-            }
-            Standing::Member(_) | Standing::Relay => None,
-        }
-    }
-
     /// Whether a person here has compared with `peer`.
     pub(crate) fn badge(&self, peer: &PeerId) -> Badge {
         let membership = self.membership();
@@ -276,40 +277,6 @@ impl Session {
     pub(crate) fn shaken(&self) {
         self.board
             .update(|status| status.last_handshake_time = Some(timestamp(now())));
-    }
-}
-
-impl member::Membership for Session {
-    fn presented(&self) -> Presented {
-        let membership = self.membership();
-        let revocations = membership.revocations();
-        Presented {
-            credential: membership.credential().clone(),
-            revocations: revocations.map(|(signed, (epoch, issued))| KnownList {
-                epoch,
-                issued,
-                signed: signed.clone(),
-            }),
-        }
-    }
-
-    /// Who only needs to renew is not let in: that is for relays.
-    fn check(&self, peer: &PeerId, credential: &Signed) -> Result<member::Standing, Refusal> {
-        let (standing, newer) = {
-            let mut membership = self.membership();
-            let before = membership.document_version();
-            let standing = membership.check(peer, credential.clone(), now());
-            (standing, membership.document_version() != before)
-        };
-        if newer {
-            self.lists_changed();
-        }
-        lock(&self.admitted).insert(*peer, standing?);
-        Ok(member::Standing::Admitted)
-    }
-
-    fn learn(&self, revocations: Signed) -> Result<(), Refusal> {
-        self.take_lists(Some(revocations), None)
     }
 }
 

@@ -75,14 +75,16 @@ impl Shared {
         self.session.borrow().clone().ok_or(PeerError::NotJoined)
     }
 
-    /// The other member of this name.
+    /// The other peer of this name: a member, a guest of this peer, or its sponsor.
     pub(crate) fn find(&self, name: &PeerName) -> Result<(Arc<Session>, MemberRecord), PeerError> {
         let session = self.session()?;
         if session.membership().record().name == *name {
             return Err(PeerError::Own(name.clone()));
         }
-        let members = session.members();
-        let found = members.into_iter().find(|record| record.name == *name);
+        let found = session
+            .others()
+            .into_iter()
+            .find(|record| record.name == *name);
         let record = found.ok_or_else(|| PeerError::Unknown(name.clone()))?;
         Ok((session, record))
     }

@@ -19,6 +19,7 @@ const IDENTITY: &str = "identity.key";
 const MEMBERSHIP: &str = "membership.json";
 const SERVICES: &str = "services.json";
 const VERIFIED: &str = "verified.json";
+const GUESTS: &str = "guests.json";
 const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
 /// The directory of the local API's socket.
@@ -227,7 +228,7 @@ impl Store {
     /// # Errors
     /// When a file can't be removed; removing again goes on where this ended.
     pub fn erase(&self) -> Result<(), StateError> {
-        for name in [IDENTITY, MEMBERSHIP, SERVICES, VERIFIED, STATUS] {
+        for name in [IDENTITY, MEMBERSHIP, SERVICES, VERIFIED, GUESTS, STATUS] {
             for path in [self.dir.join(name), beside(&self.dir.join(name))] {
                 remove_if_there(&path)?;
             }
@@ -256,6 +257,22 @@ impl Store {
     /// When it can't be written; the former file is then still there.
     pub fn save_verified<T: Serialize>(&self, verified: &T) -> Result<(), StateError> {
         self.write(VERIFIED, verified)
+    }
+
+    /// The grants that this peer has given to guests, if any.
+    ///
+    /// # Errors
+    /// As [`Store::membership`].
+    pub fn guests<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
+        self.read(GUESTS)
+    }
+
+    /// Stores durably which guests this peer has.
+    ///
+    /// # Errors
+    /// When it can't be written; the former file is then still there.
+    pub fn save_guests<T: Serialize>(&self, guests: &T) -> Result<(), StateError> {
+        self.write(GUESTS, guests)
     }
 
     /// Replaces the status file that [`read_status`] of another process reads.

@@ -129,7 +129,7 @@ pub struct Status {
     pub relayed_connections: usize,
     /// The network's relays that are this peer's.
     pub relays: Vec<Relay>,
-    /// The other members.
+    /// The other members, the guests of this peer, its sponsor.
     pub peers: Vec<Peer>,
     /// What is exposed and forwarded.
     #[serde(default, skip_serializing_if = "Services::is_empty")]
@@ -171,6 +171,9 @@ pub struct Membership {
     /// `<cluster>/<namespace>/<service account>/<pod>` for pods, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
+    /// Whose guest this peer is; nothing of a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sponsor: Option<String>,
     /// Who vouches for this peer.
     pub verification: Verification,
     /// When the record was signed.
@@ -194,7 +197,25 @@ pub struct Relay {
     pub reserved: bool,
 }
 
-/// Another member of the network.
+/// What another peer is to this one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// A member of the network.
+    #[default]
+    Member,
+    /// A guest that this peer has invited.
+    Guest,
+    /// The one whose guest this peer is.
+    Sponsor,
+}
+
+impl Role {
+    fn is_member(&self) -> bool {
+        *self == Self::Member
+    }
+}
+
+/// Another peer: a member of the network, a guest of this peer, or its sponsor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
@@ -203,6 +224,9 @@ pub struct Peer {
     /// Its identity.
     #[serde(rename = "peerID")]
     pub peer_id: String,
+    /// What it is to this peer.
+    #[serde(default, skip_serializing_if = "Role::is_member")]
+    pub role: Role,
     /// `<cluster>/<namespace>/<service account>/<pod>` for pods, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,

@@ -264,7 +264,7 @@ async fn open(session: &Session, record: &MemberRecord) -> Result<Pending, Verif
 /// Answers a stream that a member has opened, and keeps what comes out of it for the person here.
 pub(crate) async fn serve(session: &Session, mut stream: Stream) {
     let peer = stream.peer();
-    let Some(record) = session.member(&peer) else {
+    let Some(record) = session.other(&peer) else {
         return;
     };
     let comparisons = &session.shared.comparisons;

@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use peerup_protocol::api::Problem;
-use peerup_protocol::id::{PeerName, ServiceName};
+use peerup_protocol::id::{GroupId, PeerName, ServiceName};
 use peerup_protocol::service::{Expose, Forward};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::caller::may_call;
+use super::invites::{Invite, Inviting};
 use super::socket::Place;
 use super::tunnel::Tunnel;
 use super::wire::{
@@ -188,6 +189,42 @@ impl Client {
         };
         let compared: Compared = self.call(Method::PUT, path::DIGITS, &said).await?;
         Ok(compared.same)
+    }
+
+    /// Opens an invite for so many seconds; its code is in the answer, and nowhere else.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the peer or its network has no guests, too many are open, or no relay takes it.
+    pub async fn invite(&self, ttl_seconds: u64) -> Result<Invite, ClientError> {
+        let wish = Inviting { ttl_seconds };
+        self.call(Method::POST, path::INVITES, &wish).await
+    }
+
+    /// How it stands with an invite.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no membership.
+    pub async fn invited(&self, id: &GroupId) -> Result<Invite, ClientError> {
+        let path = format!("{}/{id}", path::INVITES);
+        self.call(Method::GET, &path, &()).await
+    }
+
+    /// Closes an invite that waits.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when it does not wait any more.
+    pub async fn withdraw(&self, id: &GroupId) -> Result<(), ClientError> {
+        let path = format!("{}/{id}", path::INVITES);
+        self.call(Method::DELETE, &path, &()).await
+    }
+
+    /// Sends a guest away for good.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no such guest, or it can't be stored.
+    pub async fn send_away(&self, guest: &PeerName) -> Result<(), ClientError> {
+        let path = format!("{}/{guest}", path::GUESTS);
+        self.call(Method::DELETE, &path, &()).await
     }
 
     /// What is exposed and forwarded.

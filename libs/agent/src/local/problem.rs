@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use peerup_protocol::api::Problem;
 
 use crate::handle::{MeasureError, PeerError};
+use crate::hosting::InviteError;
 use crate::services::ServicesError;
 use crate::state::StateError;
 
@@ -32,6 +33,14 @@ pub mod title {
     pub const NOT_POSSIBLE: &str = "NotPossible";
     /// No service or forward of the name is there.
     pub const NO_SUCH_SERVICE: &str = "NoSuchService";
+    /// This peer or its network has no guests.
+    pub const NO_GUESTS: &str = "NoGuests";
+    /// Too many invites are open, or not for so long.
+    pub const NO_INVITE: &str = "NoInvite";
+    /// No relay takes the invite.
+    pub const NO_RELAY: &str = "NoRelay";
+    /// The invite is not open.
+    pub const NO_SUCH_INVITE: &str = "NoSuchInvite";
     /// The change can't be stored.
     pub const NOT_KEPT: &str = "NotKept";
 }
@@ -65,6 +74,10 @@ pub(super) enum Refusal {
     NotForwarded(u16),
     #[error("the change is not kept: {0}")]
     NotKept(StateError),
+    #[error(transparent)]
+    Invite(InviteError),
+    #[error("no invite {0} waits here; it may have been used, or be over")]
+    NoSuchInvite(String),
 }
 
 impl Refusal {
@@ -90,6 +103,37 @@ impl Refusal {
                 (StatusCode::NOT_FOUND, title::NO_SUCH_SERVICE)
             }
             Self::NotKept(_) => (StatusCode::INSUFFICIENT_STORAGE, title::NOT_KEPT),
+            Self::Invite(error) => invite_status(error),
+            Self::NoSuchInvite(_) => (StatusCode::NOT_FOUND, title::NO_SUCH_INVITE),
+        }
+    }
+}
+
+const fn invite_status(error: &InviteError) -> (StatusCode, &'static str) {
+    match error {
+        InviteError::Pod | InviteError::Guest | InviteError::NotAllowed => {
+            (StatusCode::FORBIDDEN, title::NO_GUESTS)
+        }
+        InviteError::Open(_) => (StatusCode::CONFLICT, title::NO_INVITE),
+        InviteError::NoRelay(_) => (StatusCode::GATEWAY_TIMEOUT, title::NO_RELAY),
+        InviteError::NoGuest(_) => (StatusCode::NOT_FOUND, title::NO_SUCH_MEMBER),
+        // These two are refusals of their own.
+        InviteError::Peer(_) => (StatusCode::SERVICE_UNAVAILABLE, title::NOT_JOINED),
+        InviteError::NotKept(_) => (StatusCode::INSUFFICIENT_STORAGE, title::NOT_KEPT),
+    }
+}
+
+impl From<InviteError> for Refusal {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::Peer(error) => Self::Peer(error),
+            InviteError::NotKept(error) => Self::NotKept(error),
+            error @ (InviteError::Pod
+            | InviteError::Guest
+            | InviteError::NotAllowed
+            | InviteError::Open(_)
+            | InviteError::NoRelay(_)
+            | InviteError::NoGuest(_)) => Self::Invite(error),
         }
     }
 }
@@ -98,7 +142,7 @@ impl From<MeasureError> for Refusal {
     fn from(error: MeasureError) -> Self {
         match error {
             MeasureError::Peer(error) => Self::Peer(error),
-            MeasureError::Failed(_) | MeasureError::TimedOut => {
+            MeasureError::Failed(_) | MeasureError::Guest | MeasureError::TimedOut => {
                 Self::NotMeasured(error.to_string())
             }
         }

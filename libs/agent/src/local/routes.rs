@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
 use super::comparisons::Comparisons;
+use super::invites;
 use super::problem::Refusal;
 use super::services::Keeper;
 use super::wire::{
@@ -43,7 +44,7 @@ pub(super) struct Desk {
     pub(super) comparisons: Comparisons,
 }
 
-type Shared = State<Arc<Desk>>;
+pub(super) type Shared = State<Arc<Desk>>;
 
 pub(super) fn router(desk: Arc<Desk>) -> Router {
     let below = |path: &str, name: &str| format!("{path}/{{{name}}}");
@@ -56,6 +57,12 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route(path::COMPARISONS, post(compare))
         .route(&below(path::COMPARISONS, "id"), post(decide))
         .route(path::DIGITS, post(digits).put(read_out))
+        .route(path::INVITES, post(invites::open).get(invites::list))
+        .route(
+            &below(path::INVITES, "id"),
+            get(invites::one).delete(invites::close),
+        )
+        .route(&below(path::GUESTS, "name"), delete(invites::send_away))
         .route(path::SERVICES, get(services))
         .route(path::EXPOSED, post(expose))
         .route(&below(path::EXPOSED, "service"), delete(unexpose))

@@ -2,23 +2,28 @@
 //! the network's key, which only the owner of the directory can have put there.
 
 use data_encoding::HEXLOWER;
-use peerup_pairing::membership::{self as rules, Refusal};
+use peerup_pairing::membership::{self as rules, GuestRefusal, Refusal, check_own_grant};
 use peerup_protocol::code::Responder;
-use peerup_protocol::id::{DhtNamespace, NetworkId};
-use peerup_protocol::record::Signed;
+use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName};
+use peerup_protocol::record::{GuestGrant, MemberRecord, Signed};
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use super::{Known, Membership};
+use super::{Hosted, Known, Membership};
 
 /// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
     version: u8,
-    /// Lower-case hex.
-    network_public_key: String,
+    /// Lower-case hex; a guest does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    network_public_key: Option<String>,
     namespace: DhtNamespace,
+    /// The sponsor's name, at a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sponsor: Option<PeerName>,
+    /// Of a guest its grant.
     record: Signed,
     relays: Vec<StoredRelay>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,8 +62,9 @@ impl Stored {
     pub fn of(membership: &Membership) -> Self {
         Self {
             version: VERSION,
-            network_public_key: HEXLOWER.encode(membership.key.as_bytes()),
+            network_public_key: membership.key.map(|key| HEXLOWER.encode(key.as_bytes())),
             namespace: membership.namespace.clone(),
+            sponsor: membership.hosted().map(|hosted| hosted.sponsor.clone()),
             record: membership.own.signed.clone(),
             relays: membership.code_relays.iter().map(StoredRelay::of).collect(),
             revocations: membership
@@ -75,9 +81,12 @@ impl Stored {
     /// The network it is about.
     ///
     /// # Errors
-    /// When the key is none.
+    /// When the key, or a guest's grant, is none.
     pub fn net(&self) -> Result<NetworkId, StoredError> {
-        Ok(NetworkId::of(&self.key()?))
+        match self.sponsor {
+            Some(_) => Ok(self.grant()?.net),
+            None => Ok(NetworkId::of(&self.key()?)),
+        }
     }
 
     /// The membership, verified for `me`. Its record may have expired: see [`Membership::holds`].
@@ -88,20 +97,17 @@ impl Stored {
         if self.version != VERSION {
             return Err(StoredError::Version(self.version));
         }
-        let key = self.key()?;
-        let content = match rules::check(&self.record, &key, &me, now, None) {
-            Ok(record) => record,
-            Err(Refusal::Expired(record)) => *record,
-            Err(refusal) => return Err(refusal.into()),
-        };
+        let own = self.own(me, now)?;
         let mut membership = Membership {
             me,
-            key,
+            net: own.record.net,
+            key: own.key,
             namespace: self.namespace,
             own: Known {
                 signed: self.record,
-                content,
+                content: own.record,
             },
+            hosted: own.hosted,
             code_relays: self.relays.into_iter().map(StoredRelay::restore).collect(),
             revocations: None,
             document: None,
@@ -115,13 +121,54 @@ impl Stored {
         Ok(membership)
     }
 
+    fn own(&self, me: PeerId, now: UnixTime) -> Result<Own, StoredError> {
+        if let Some(sponsor) = &self.sponsor {
+            let grant = self.grant()?;
+            match check_own_grant(&self.record, &grant.net, &me, &grant.sponsor, now) {
+                Ok(_) | Err(GuestRefusal::Expired) => (),
+                Err(refusal) => return Err(Refusal::Guest(refusal).into()),
+            }
+            let sponsor = sponsor.clone();
+            let hosted = Hosted { grant, sponsor };
+            return Ok(Own {
+                key: None,
+                record: hosted.as_record(),
+                hosted: Some(hosted),
+            });
+        }
+        let key = self.key()?;
+        let record = match rules::check(&self.record, &key, &me, now, None) {
+            Ok(record) => record,
+            Err(Refusal::Expired(record)) => *record,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        Ok(Own {
+            key: Some(key),
+            record,
+            hosted: None,
+        })
+    }
+
+    fn grant(&self) -> Result<GuestGrant, StoredError> {
+        let grant = GuestGrant::decode(&self.record.bytes);
+        grant.map_err(|error| Refusal::Decode(error).into())
+    }
+
     fn key(&self) -> Result<VerifyingKey, StoredError> {
+        let text = self.network_public_key.as_ref().ok_or(StoredError::Key)?;
         let bytes = HEXLOWER
-            .decode(self.network_public_key.as_bytes())
+            .decode(text.as_bytes())
             .map_err(|_| StoredError::Key)?;
         let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| StoredError::Key)?;
         VerifyingKey::from_bytes(&bytes).map_err(|_| StoredError::Key)
     }
+}
+
+/// The verified own part.
+struct Own {
+    key: Option<VerifyingKey>,
+    record: MemberRecord,
+    hosted: Option<Hosted>,
 }
 
 impl StoredRelay {

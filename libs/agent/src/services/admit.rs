@@ -39,6 +39,39 @@ pub(super) fn decide(
     }
 }
 
+/// What one stream of a guest of this peer may do. Nobody but a person here can vouch for a guest.
+pub(super) fn decide_guest(
+    service: &ServiceName,
+    verified: bool,
+    network: Option<&NetworkDocument>,
+    room: bool,
+) -> ServiceAnswer {
+    let Some(network) = network else {
+        return ServiceAnswer::Busy;
+    };
+    if !network.flags.guests || !is_open(service, network) {
+        return ServiceAnswer::NotAllowed;
+    }
+    if network.flags.verification_required && !verified {
+        return ServiceAnswer::VerificationRequired;
+    }
+    if room {
+        ServiceAnswer::Accepted
+    } else {
+        ServiceAnswer::Busy
+    }
+}
+
+/// What one stream of this guest's sponsor may do. A guest does not know the network's rules; what it exposes, it
+/// exposes to its sponsor, who is the only one that reaches it.
+pub(super) const fn decide_sponsor(room: bool) -> ServiceAnswer {
+    if room {
+        ServiceAnswer::Accepted
+    } else {
+        ServiceAnswer::Busy
+    }
+}
+
 /// Whether services may be used with this peer, in either direction, as far as verification goes.
 pub(super) fn suffices(flags: Flags, record: &MemberRecord, verified: bool) -> bool {
     let vouched = match record.method {
@@ -160,6 +193,40 @@ mod tests {
             decide(&http(), asker, Some(&strict), false),
             ServiceAnswer::VerificationRequired
         );
+    }
+
+    #[test]
+    fn a_guest_uses_what_is_open_while_the_network_has_guests() {
+        let with = |flags| NetworkDocument { flags, ..network() };
+        let guests = Flags {
+            guests: true,
+            ..Flags::default()
+        };
+        let of = |network: &NetworkDocument, verified| {
+            decide_guest(&http(), verified, Some(network), true)
+        };
+        assert_eq!(of(&with(guests), false), ServiceAnswer::Accepted);
+        assert_eq!(of(&with(Flags::default()), true), ServiceAnswer::NotAllowed);
+        let strict = Flags {
+            verification_required: true,
+            ..guests
+        };
+        assert_eq!(
+            of(&with(strict), false),
+            ServiceAnswer::VerificationRequired
+        );
+        assert_eq!(of(&with(strict), true), ServiceAnswer::Accepted);
+        let closed = Flags {
+            access_default_deny: true,
+            ..guests
+        };
+        assert_eq!(of(&with(closed), true), ServiceAnswer::NotAllowed);
+        let mut ruled = with(guests);
+        ruled.access.push("http=*".to_owned());
+        assert_eq!(of(&ruled, true), ServiceAnswer::NotAllowed);
+        let full = decide_guest(&http(), false, Some(&with(guests)), false);
+        assert_eq!(full, ServiceAnswer::Busy);
+        assert_eq!(decide_guest(&http(), true, None, true), ServiceAnswer::Busy);
     }
 
     #[test]

@@ -11,14 +11,15 @@ use tokio::time::timeout;
 
 use super::admit::{self, Asker};
 use super::{Services, pipe};
-use crate::session::Session;
+use crate::session::{Bond, Session};
 use crate::status::Badge;
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(session: Arc<Session>, service: ServiceName, mut stream: Stream) {
     let services = &session.shared.services;
     let peer = stream.peer();
-    let record = session.member(&peer);
+    let record = session.other(&peer);
+    let bond = session.bond(&peer);
     let place = services.load.take(peer);
     let asker = Asker {
         record: record.as_ref(),
@@ -26,7 +27,12 @@ pub(crate) async fn serve(session: Arc<Session>, service: ServiceName, mut strea
     };
     let decided = {
         let membership = session.membership();
-        admit::decide(&service, asker, membership.document(), place.is_some())
+        let (network, room) = (membership.document(), place.is_some());
+        match bond {
+            None => admit::decide(&service, asker, network, room),
+            Some(Bond::Guest) => admit::decide_guest(&service, asker.verified, network, room),
+            Some(Bond::Sponsor) => admit::decide_sponsor(room),
+        }
     };
     let offer = services.offer(&service);
     let (answer, local) = match (decided, &offer) {

@@ -152,7 +152,7 @@ async fn find(shared: &Shared, forward: &Forward) -> Result<Stream, Failure> {
     let connected = snapshot
         .map(|snapshot| snapshot.members)
         .unwrap_or_default();
-    let members = session.members();
+    let members = session.others();
     let document = session.membership().document().cloned();
     let known = Known {
         members: &members,

@@ -8,7 +8,7 @@ use peerup_protocol::grade::Path;
 use peerup_protocol::record::MemberRecord;
 
 use super::Session;
-use crate::status::{self, Badge, Verification};
+use crate::status::{self, Badge, Role, Verification};
 
 /// Pause between two looks at the connections.
 const SHOW: Duration = Duration::from_millis(200);
@@ -30,7 +30,7 @@ impl Session {
     }
 
     fn show(&self, snapshot: &Snapshot) {
-        let members = self.members();
+        let known = self.everybody();
         let relays = self.all_relays();
         let others: Vec<_> = snapshot
             .members
@@ -38,11 +38,12 @@ impl Session {
             .filter(|(peer, _)| !relays.contains(peer))
             .collect();
         let direct = others.iter().filter(|(_, direct)| *direct).count();
-        let peers: Vec<_> = members
+        let peers: Vec<_> = known
             .iter()
-            .map(|record| {
+            .map(|(role, record)| {
                 let through = self.through(&record.peer, &relays);
-                peer_status(record, self.badge(&record.peer), snapshot, through)
+                let badge = self.badge(&record.peer);
+                peer_status(*role, record, badge, snapshot, through)
             })
             .collect();
         self.board.update(|status| {
@@ -66,6 +67,7 @@ impl Session {
 
 /// `through` is the relay that carries a circuit to it.
 fn peer_status(
+    role: Role,
     record: &MemberRecord,
     badge: Badge,
     snapshot: &Snapshot,
@@ -83,6 +85,7 @@ fn peer_status(
     status::Peer {
         name: record.name.to_string(),
         peer_id: record.peer.to_string(),
+        role,
         subject: record.subject.clone(),
         verification: match badge {
             Badge::Verified => Verification::Sas,

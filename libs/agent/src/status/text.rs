@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use peerup_protocol::grade::Path;
 use peerup_protocol::report::Report;
 
-use super::{Membership, Peer, Phase, Relay, Status};
+use super::{Membership, Peer, Phase, Relay, Role, Status};
 use crate::clock::timestamp;
 use crate::lines::Lines;
 
@@ -106,8 +106,13 @@ pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
             "" => String::new(),
             subject => format!(" attested as {subject}"),
         };
+        let role = match peer.role {
+            Role::Member => "",
+            Role::Guest => " guest of this peer",
+            Role::Sponsor => " sponsor of this peer",
+        };
         format!(
-            "{:width$} {} {} {}{attested}",
+            "{:width$} {} {} {}{attested}{role}",
             peer.name,
             peer.badge,
             peer.peer_id,
@@ -131,12 +136,19 @@ fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
         "network",
         format_args!("{} ({})", own.namespace, own.network_id),
     );
+    if let Some(sponsor) = &own.sponsor {
+        lines.add("guest", format_args!("of {sponsor}"));
+    }
     let left = if own.expiration_time > now {
         format!("ends in {}", span(now, own.expiration_time))
     } else {
         format!("ended {} ago", span(own.expiration_time, now))
     };
-    lines.add("record", format_args!("{left}, {}", own.expiration_time));
+    let record = match own.sponsor {
+        Some(_) => "grant",
+        None => "record",
+    };
+    lines.add(record, format_args!("{left}, {}", own.expiration_time));
 }
 
 const fn phase(phase: Phase) -> &'static str {
@@ -190,6 +202,7 @@ mod tests {
             namespace: "crew".to_owned(),
             name: "laptop".to_owned(),
             subject: String::new(),
+            sponsor: None,
             verification: Verification::Unverified,
             issued_time: at(0),
             expiration_time: at(86_400),
@@ -203,6 +216,7 @@ mod tests {
         status.peers.push(Peer {
             name: "web-0".to_owned(),
             peer_id: "12D3web".to_owned(),
+            role: Role::Member,
             subject: "local/shop/web/web-0".to_owned(),
             verification: Verification::Attested,
             badge: Badge::Unverified,
@@ -272,6 +286,23 @@ mod tests {
         status.last_probe_time = Some(at(3595));
         status.last_probe_trigger = None;
         assert_eq!(told(&status)[2], "measured 5 s ago; C for 50 min");
+    }
+
+    #[test]
+    fn a_guest_and_its_sponsor() {
+        let mut status = status();
+        status.membership.as_mut().unwrap().sponsor = Some("home".to_owned());
+        let home = &mut status.peers[0];
+        (home.name, home.role) = ("home".to_owned(), Role::Sponsor);
+        home.subject.clear();
+        let text = render(&status, true, at(3600));
+        for line in [
+            "guest    of home",
+            "grant    ends in 23 h, 1970-01-02T00:00:00Z",
+            "member   home [UNVERIFIED] 12D3web relayed through relay 1 sponsor of this peer",
+        ] {
+            assert!(text.lines().any(|has| has == line), "{line} in\n{text}");
+        }
     }
 
     #[test]

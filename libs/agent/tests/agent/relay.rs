@@ -1,6 +1,7 @@
 //! A network whose operator is a table in memory, and its relay: a real node that pairs, exchanges records, serves
 //! the roster and takes reports.
 
+mod guests;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use peerup_protocol::frame::{RosterAsk, RosterPage};
 use peerup_protocol::id::{DhtNamespace, GroupId, NetworkId, PeerName, Serial, Slot, peer_id};
 use peerup_protocol::names::ProtocolNames;
 use peerup_protocol::record::{
-    Flags, MemberRecord, Method, NetworkDocument, Relay, Revocations, Signed,
+    Flags, MemberRecord, Method, NetworkDocument, RecordKind, Relay, Revocations, Signed,
 };
 use peerup_protocol::report::Report;
 use peerup_protocol::secret::Secret;
@@ -66,6 +67,7 @@ struct Book {
     /// Subjects of names that a cluster vouches for.
     subjects: BTreeMap<String, String>,
     asked: Vec<RosterAsk>,
+    hosting: guests::Hosting,
 }
 
 impl Network {
@@ -254,6 +256,9 @@ impl member::Membership for Network {
     }
 
     fn check(&self, peer: &PeerId, credential: &Signed) -> Result<member::Standing, Refusal> {
+        if RecordKind::of(&credential.bytes) == Some(RecordKind::Guest) {
+            return self.check_guest(peer, credential);
+        }
         let revoked = Revocations::decode(&self.revocations().signed.bytes).unwrap();
         match rules::check(
             credential,
@@ -406,7 +411,7 @@ async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Eve
                 Protocol::Report => report(&network, peer, stream).await,
                 Protocol::Ping => path::answer_pings(&mut stream).await.unwrap(),
                 Protocol::Trace => path::answer_trace(&mut stream).await.unwrap(),
-                Protocol::Invite => panic!("nobody invites here"),
+                Protocol::Invite => guests::invite(&network, &node, peer, stream).await,
                 Protocol::Probe => panic!("nobody answers STUN here"),
                 Protocol::Verify | Protocol::Service(_) => panic!("a relay offers neither"),
             }

@@ -1,0 +1,96 @@
+//! What relays know of this peer's open invites: told when one opens, and to each relay that is connected again.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use peerup_node::io::{FrameError, read_frame, write_frame};
+use peerup_node::{OpenError, PeerId, Protocol};
+use peerup_protocol::UnixTime;
+use peerup_protocol::frame::{InviteAnswer, InviteRegistration, MAX_FRAME};
+use peerup_protocol::id::GroupId;
+use peerup_protocol::wire::DecodeError;
+use tokio::time::timeout;
+
+use crate::session::Session;
+
+/// Longest time for one registration.
+const REGISTER: Duration = Duration::from_secs(5);
+/// Pause before a relay is asked again that has not taken an invite.
+const AGAIN: Duration = Duration::from_secs(5);
+/// An end that takes an invite back.
+const OVER: UnixTime = 0;
+
+#[derive(Debug, thiserror::Error)]
+enum RegisterError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// Keeps one relay informed for as long as it is connected: what waits is registered, what no longer does is taken
+/// back.
+pub(crate) async fn keep_registered(session: &Session, relay: PeerId) -> Infallible {
+    let mut changed = session.hosting.watch();
+    let mut told: BTreeMap<GroupId, UnixTime> = BTreeMap::new();
+    loop {
+        changed.mark_unchanged();
+        let waiting = session.hosting.waiting();
+        for (group, until) in &waiting {
+            if told.get(group) != Some(until)
+                && register(session, relay, *group, *until).await == Some(InviteAnswer::Registered)
+            {
+                told.insert(*group, *until);
+            }
+        }
+        let over: Vec<_> = told
+            .keys()
+            .filter(|group| !waiting.contains_key(group))
+            .copied()
+            .collect();
+        for group in over {
+            told.remove(&group);
+            register(session, relay, group, OVER).await;
+        }
+        let is_known = waiting.keys().all(|group| told.contains_key(group));
+        tokio::select! {
+            next = changed.changed() => if next.is_err() {
+                std::future::pending::<()>().await;
+            },
+            () = tokio::time::sleep(AGAIN), if !is_known => (),
+        }
+    }
+}
+
+/// What the relay says, if it says anything.
+pub(super) async fn register(
+    session: &Session,
+    relay: PeerId,
+    group: GroupId,
+    until: UnixTime,
+) -> Option<InviteAnswer> {
+    let asked = timeout(REGISTER, ask(session, relay, group, until)).await;
+    let answer = asked.unwrap_or(Err(RegisterError::TimedOut));
+    answer
+        .inspect_err(|error| tracing::info!(%relay, %error, "an invite is not registered"))
+        .ok()
+}
+
+async fn ask(
+    session: &Session,
+    relay: PeerId,
+    group: GroupId,
+    until: UnixTime,
+) -> Result<InviteAnswer, RegisterError> {
+    let mut stream = session.node.open(relay, Protocol::Invite).await?;
+    let registration = InviteRegistration { group, until };
+    write_frame(&mut stream, &registration.encode()).await?;
+    Ok(InviteAnswer::decode(
+        &read_frame(&mut stream, MAX_FRAME).await?,
+    )?)
+}
