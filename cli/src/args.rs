@@ -7,6 +7,8 @@ use clap_complete::Shell;
 use peerup_protocol::id::{PeerName, ServiceName};
 use peerup_protocol::service::{Expose, Forward};
 
+use crate::invite::Ttl;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -14,17 +16,19 @@ Exit codes:
   2  wrong usage
   3  that is no code: a typo, cut off, or of another version (nothing was sent)
   4  the code has expired (nothing was sent)
-  5  no relay of this network answered
+  5  no relay of this network answered, or the inviter did not
   6  pairing failed
   7  the state directory can't be used
   8  no peer runs on this state directory, or it does not answer
   9  the membership has ended: revoked, or expired and not renewed
- 10  join: stopped by a signal before it was done
+ 10  join, invite: stopped by a signal before it was done
  11  a peer runs on this state directory already
  12  no other member has this name
  13  the other peer was not reached, or did not answer
  14  verify: not verified, because somebody said no, or nobody answered
- 15  the service or forward can't be had, or is not there";
+ 15  the service or forward can't be had, or is not there
+ 16  invite: this peer or its network has no guests, or too many invites are open
+ 17  invite: nobody came in time, three attempts failed, or it was withdrawn";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,6 +85,13 @@ Examples:
   peerup forward 9000=http@web       the service http of the peer web
   peerup forward 9000=http@shop/web  of any peer of a service account
   peerup forward --remove 9000";
+
+const INVITE_EXAMPLES: &str = "\
+Examples:
+  peerup invite                      prints a code and waits for the guest
+  peerup invite --ttl 2m --detach
+  peerup invite --json --detach | jq -r .code
+  peerup invite --remove laptop      sends the guest away for good";
 
 const DAEMON_EXAMPLES: &str = "\
 Examples:
@@ -155,7 +166,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Join a network with a code, and stay a member of it in the background
+    /// Join a network with a code, or a member of it as its guest, and stay in the background
     #[command(after_help = JOIN_EXAMPLES, after_long_help = format!("{JOIN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Join(JoinArgs),
     /// Show this peer: who it is, how it can be reached, whom it knows
@@ -176,6 +187,9 @@ pub(crate) enum Command {
     /// Compare with the person at another peer that nobody sits in between
     #[command(after_help = VERIFY_EXAMPLES, after_long_help = format!("{VERIFY_EXAMPLES}\n\n{EXIT_CODES}"))]
     Verify(VerifyArgs),
+    /// Let somebody else in as guest of this peer, whom nobody else in the network meets
+    #[command(after_help = INVITE_EXAMPLES, after_long_help = format!("{INVITE_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Invite(InviteArgs),
     /// Offer services of this machine to the network, also after the next start
     #[command(after_help = EXPOSE_EXAMPLES, after_long_help = format!("{EXPOSE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Expose(ExposeArgs),
@@ -286,6 +300,22 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "DIGITS", conflicts_with_all = ["yes", "no"])]
     pub(crate) same_digits: Option<String>,
     /// Print JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteArgs {
+    /// How long the invite waits for its guest, 10m at most
+    #[arg(long, default_value = "10m", value_name = "TIME")]
+    pub(crate) ttl: Ttl,
+    /// Do not wait until the guest is there
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Send this guest away for good instead
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ttl", "detach", "json"])]
+    pub(crate) remove: Option<PeerName>,
+    /// Print JSON: the invite, and at the end how it ended
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -18,10 +18,6 @@ pub(crate) enum Failure {
     #[error("{0}; nothing was sent")]
     NotACode(#[from] CodeError),
     #[error(
-        "this is an invite of a person; this version joins with codes of a PairingCode; nothing was sent"
-    )]
-    Invite,
-    #[error(
         "expected a code, since {0} holds no membership to join again with; see `peerup join --help`"
     )]
     NoCode(String),
@@ -60,6 +56,8 @@ pub(crate) enum Failure {
     NoAnswer(String),
     #[error("{peer} is not verified: {why}")]
     Unverified { peer: String, why: String },
+    #[error("nobody was let in: {0}")]
+    NotInvited(&'static str),
     #[error("the peer goes on joining in the background: `{0}`")]
     Unwatched(String),
     #[error("stopped before it was done")]
@@ -92,9 +90,9 @@ impl Failure {
             ) => 1,
             Self::Client(ClientError::Refused(problem)) => refused(&problem.title),
             Self::Usage(_) | Self::NoCode(_) => 2,
-            Self::NotACode(_) | Self::Invite => 3,
+            Self::NotACode(_) => 3,
             Self::Expired(_) => 4,
-            Self::StillJoining(_) | Self::Agent(AgentError::NoRelay) => 5,
+            Self::StillJoining(_) | Self::Agent(AgentError::NoRelay | AgentError::NoInviter) => 5,
             Self::Agent(AgentError::PairingFailed) => 6,
             Self::State(_)
             | Self::OtherNetwork { .. }
@@ -108,6 +106,7 @@ impl Failure {
             Self::AlreadyRunning(_) => 11,
             Self::NoAnswer(_) => 13,
             Self::Unverified { .. } => 14,
+            Self::NotInvited(_) => 17,
             Self::DaemonEnded {
                 code: Some(code), ..
             } => *code,
@@ -118,11 +117,14 @@ impl Failure {
 /// The exit code for a refusal of the running peer.
 fn refused(title: &str) -> u8 {
     match title {
+        title::NO_RELAY => 5,
         title::NOT_KEPT => 7,
         title::NO_SUCH_MEMBER => 12,
         title::NOT_JOINED | title::NO_ANSWER | title::BUSY => 13,
         title::NO_SUCH_COMPARISON => 14,
         title::NOT_POSSIBLE | title::NO_SUCH_SERVICE => 15,
+        title::NO_GUESTS | title::NO_INVITE => 16,
+        title::NO_SUCH_INVITE => 17,
         _ => 1,
     }
 }

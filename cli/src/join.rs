@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use peerup_agent::Source;
 use peerup_agent::local::Client;
-use peerup_agent::status::{Peer, Status, Verification, text};
+use peerup_agent::status::{Membership, Peer, Status, Verification, text};
+use peerup_protocol::code::CodeKind;
 use tokio::time::Instant;
 
 use crate::daemon::launch::{Launch, Started};
@@ -75,7 +76,15 @@ fn announce(prepared: &Prepared) {
             let (network, name) = (stored.namespace(), &stored.record().name);
             eprintln!("joining {network} again as {name} …");
         }
-        (None, Source::Code(code, name)) => eprintln!("joining {} as {name} …", code.namespace),
+        (None, Source::Code(code, name)) => match code.kind {
+            CodeKind::Group => eprintln!("joining {} as {name} …", code.namespace),
+            CodeKind::Invite => {
+                eprintln!(
+                    "asking a member of {} to be its guest {name} …",
+                    code.namespace
+                );
+            }
+        },
         (None, Source::Attested(_) | Source::Stored) => (),
     }
 }
@@ -99,15 +108,24 @@ async fn settled(client: &Client) -> Result<Status, Failure> {
     }
 }
 
+/// A guest is not measured.
 fn is_settled(status: &Status) -> bool {
-    !status.peers.is_empty() && status.reachability.is_some()
+    let is_guest = |own: &Membership| own.sponsor.is_some();
+    !status.peers.is_empty()
+        && (status.reachability.is_some() || status.membership.as_ref().is_some_and(is_guest))
 }
 
 /// What a person wants to know after joining.
 fn story(status: &Status, home: &Home) -> String {
     let mut story = Story::default();
     if let Some(own) = &status.membership {
-        story.line(format_args!("joined {} as {}", own.namespace, own.name));
+        let (network, name) = (&own.namespace, &own.name);
+        match &own.sponsor {
+            Some(sponsor) => story.line(format_args!(
+                "joined {network} as {name}, guest of {sponsor}, whom it meets and nobody else"
+            )),
+            None => story.line(format_args!("joined {network} as {name}")),
+        }
     }
     if let Some(report) = &status.reachability {
         story.line(format_args!(

@@ -14,6 +14,7 @@ mod ask;
 mod daemon;
 mod failure;
 mod home;
+mod invite;
 mod join;
 mod kubectl;
 mod logging;
@@ -90,6 +91,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ping(args) => ask(&cli.log, ping::ping(&local()?, &args)),
         Command::Traceroute(args) => ask(&cli.log, ping::traceroute(&local()?, &args)),
         Command::Verify(args) => ask(&cli.log, verify::verify(&home()?, &args)),
+        Command::Invite(args) => ask(&cli.log, invite::invite(&home()?, &args)),
         Command::Expose(args) => ask(&cli.log, services::expose(&home()?, &args)),
         Command::Forward(args) => ask(&cli.log, services::forward(&home()?, &args)),
         Command::Services(args) => ask(&cli.log, services::list(&home()?, args.json)),

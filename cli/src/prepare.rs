@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use peerup_agent::membership::{Membership, Stored};
 use peerup_agent::{Access, Source, StateError, Store, fresh_seed, own_id};
 use peerup_protocol::UnixTime;
-use peerup_protocol::code::{Code, CodeKind};
+use peerup_protocol::code::Code;
 use peerup_protocol::id::{InvalidId, PeerName};
 use peerup_protocol::secret::{Secret, SecretText};
 
@@ -37,7 +37,6 @@ pub(crate) fn prepare(
     now: Timestamp,
 ) -> Result<Prepared, Failure> {
     let wanted = match code.map(|text| Code::parse(text.expose())).transpose()? {
-        Some(code) if code.kind == CodeKind::Invite => return Err(Failure::Invite),
         Some(code) => Some((code, name(given)?)),
         None => None,
     };
@@ -75,7 +74,8 @@ pub(crate) fn open(dir: &Path) -> Result<Store, Failure> {
     })
 }
 
-/// With a stored membership of the same network the code is not used, unless the record has ended.
+/// With a stored membership of the same network the code is not used, unless the record has ended. A guest that has a
+/// code wants to be a member, or somebody's guest again.
 fn choose(
     stored: Option<Membership>,
     wanted: Option<(Code, PeerName)>,
@@ -88,7 +88,9 @@ fn choose(
             dir: dir.display().to_string(),
             stored: stored.namespace().to_string(),
         }),
-        (Some(stored), Some((code, name))) if !stored.holds(unix(now)) => {
+        (Some(stored), Some((code, name)))
+            if stored.hosted().is_some() || !stored.holds(unix(now)) =>
+        {
             Ok(redeem((in_time(code, now)?, name)))
         }
         (Some(stored), _) => Ok((Some(stored), Source::Stored)),

@@ -1,6 +1,7 @@
 //! What is told after joining.
 
 use jiff::Timestamp;
+use peerup_agent::status::Role;
 use peerup_protocol::grade::Path;
 
 use super::*;
@@ -13,6 +14,7 @@ fn peer(name: &str, verification: Verification) -> Peer {
     Peer {
         name: name.to_owned(),
         peer_id: format!("12D3{name}"),
+        role: Role::Member,
         subject: String::new(),
         verification,
         badge: peerup_agent::status::Badge::Unverified,

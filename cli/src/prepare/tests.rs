@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use peerup_protocol::code::{CodeError, Responder};
+use peerup_pairing::invite::Invited;
+use peerup_protocol::code::{CodeError, CodeKind, Responder};
 use peerup_protocol::id::{DhtNamespace, GroupId, NetworkId, Serial, Slot, peer_id};
-use peerup_protocol::record::{MemberRecord, Method, Signed};
+use peerup_protocol::record::{GuestGrant, MemberRecord, Method, Signed};
 use peerup_protocol::{PeerId, SigningKey};
 
 use super::*;
@@ -122,10 +123,57 @@ fn a_typo_is_no_code_and_leaves_nothing() {
 }
 
 #[test]
-fn an_invite_is_said_to_be_one() {
+fn an_invite_is_to_be_redeemed() {
     let dir = Scratch::new("invite");
-    let failure = refused(&dir, Some(&code(9, 1001, CodeKind::Invite)));
-    assert!(matches!(failure, Failure::Invite), "{failure}");
+    let text = code(9, 1001, CodeKind::Invite);
+    let prepared = prepare(Some(&text), Some("laptop"), dir.path(), at(1000)).unwrap();
+    assert!(matches!(prepared.source, Source::Code(code, _) if code.kind == CodeKind::Invite));
+    let failure = refused(
+        &Scratch::new("late"),
+        Some(&code(9, 1000, CodeKind::Invite)),
+    );
+    assert_eq!(failure.number(), 4);
+}
+
+/// A grant of the peer with key 3, that lasts until 2000, for the directory's key.
+fn store_grant(dir: &Scratch) {
+    let store = Store::open(dir.path(), Access::Refuse).unwrap();
+    let me = own_id(&store.identity(Secret::new([7; 32])).unwrap());
+    let grant = GuestGrant {
+        net: NetworkId::of(&network(9).verifying_key()),
+        serial: Serial(1),
+        sponsor: peer(3),
+        guest: me,
+        name: PeerName::parse("laptop").unwrap(),
+        issued: 1000,
+        not_after: 2000,
+    };
+    let invited = Invited {
+        inviter: PeerName::parse("home").unwrap(),
+        signed: Signed::sign(&network(3), grant.encode()),
+        grant,
+    };
+    let code = Code::parse(code(9, 1001, CodeKind::Invite).expose()).unwrap();
+    let membership = Membership::guest(me, &code, invited);
+    store.save_membership(&Stored::of(&membership)).unwrap();
+}
+
+#[test]
+fn a_guest_comes_back_by_its_grant_and_becomes_something_else_by_a_code() {
+    let dir = Scratch::new("guest");
+    store_grant(&dir);
+    let prepared = prepare(None, None, dir.path(), at(1500)).unwrap();
+    let stored = prepared.stored.as_ref().unwrap();
+    assert_eq!(stored.hosted().unwrap().sponsor.as_str(), "home");
+    assert!(stored.holds(1999) && !stored.holds(2000));
+    drop(prepared);
+    for kind in [CodeKind::Group, CodeKind::Invite] {
+        let text = code(9, 3000, kind);
+        let prepared = prepare(Some(&text), Some("laptop"), dir.path(), at(1500)).unwrap();
+        assert!(matches!(prepared.source, Source::Code(..)), "{kind:?}");
+    }
+    let failure = refused(&dir, Some(&code(8, 3000, CodeKind::Invite)));
+    assert!(matches!(failure, Failure::OtherNetwork { .. }), "{failure}");
 }
 
 #[test]

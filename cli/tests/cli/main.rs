@@ -12,5 +12,6 @@ mod absent;
 mod background;
 mod between;
 mod foreground;
+mod guests;
 mod permissions;
 mod seat;
