@@ -17,6 +17,7 @@ mod faults;
 mod first_use;
 mod grades;
 mod groups;
+mod guests;
 mod hygiene;
 mod install;
 mod leaving;
@@ -57,7 +58,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 43] = steps! {
+const STEPS: [Step; 44] = steps! {
     vital install::helm_installs_the_operator;
     usual install::helm_test_passes;
     vital install::the_examples_apply;
@@ -80,6 +81,7 @@ const STEPS: [Step; 43] = steps! {
     usual first_use::a_pod_is_asked_through_kubectl;
     usual first_use::where_it_is_required_the_unverified_are_refused;
     usual first_use::a_pod_and_a_laptop_verify_each_other;
+    usual guests::a_laptop_invites_a_guest_whom_nobody_else_meets;
     usual first_use::the_service_goes;
     usual grades::a_prometheus_watches;
     usual grades::without_udp_it_is_d;
