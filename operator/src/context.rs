@@ -12,6 +12,7 @@ use crate::{
 mod ca;
 mod children;
 mod documents;
+mod index;
 mod presence;
 mod reports;
 mod stores;
@@ -19,6 +20,7 @@ mod stores;
 pub use ca::CaBundle;
 pub use children::{ChildKey, Children, Kind};
 pub use documents::{Documents, Published};
+pub use index::PeerIndex;
 pub use presence::{Presence, RelayPresence};
 pub use reports::{Heard, PeerKey, Reports};
 pub use stores::{Change, Stores, Watched};

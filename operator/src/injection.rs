@@ -42,7 +42,7 @@ impl Reconcile for Injections {
     async fn reconcile(&self, pod: Arc<Pod>) -> Result<Action, ReconcileError> {
         let networks = self.context.stores.networks.list();
         let name = pod.name_any();
-        let said = match observe::verdict(&self.context, &pod, &networks) {
+        let said = match observe::Judge::new(&self.context, &networks).verdict(&pod) {
             Verdict::Missing(missing) => Some((
                 missing.reason,
                 format!("pod {name} has no Peerup sidecar: {}", missing.message),
@@ -154,8 +154,9 @@ async fn count(context: Context) {
         ticks.tick().await;
         let networks = context.stores.networks.list();
         let mut missing: HashMap<Option<String>, i64> = HashMap::new();
+        let mut judge = observe::Judge::new(&context, &networks);
         for pod in context.stores.pods.list() {
-            match observe::verdict(&context, &pod, &networks) {
+            match judge.verdict(&pod) {
                 Verdict::Missing(found) if found.counts => {
                     *missing.entry(found.network_uid).or_default() += 1
                 }

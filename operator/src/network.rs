@@ -82,12 +82,20 @@ fn feed_eagerly(
         by_itself,
         all.clone(),
     ));
-    let services = by_label::<Service>(context);
+    let services = by_label(context, |_: &Service| true);
     feeds.spawn(feed(
         stores.services.changes(),
         send(),
         EAGER,
         services,
+        all.clone(),
+    ));
+    let relays = by_label(context, is_relay);
+    feeds.spawn(feed(
+        stores.pods.changes(),
+        send(),
+        LAZY / 4,
+        relays,
         all.clone(),
     ));
     let children = by_uid(context);
@@ -117,14 +125,8 @@ fn feed_lazily(
     all: impl All,
 ) {
     let (stores, send) = (&context.stores, || triggers.clone());
-    let pods = by_label::<Pod>(context);
-    feeds.spawn(feed(
-        stores.pods.changes(),
-        send(),
-        LAZY / 4,
-        pods,
-        all.clone(),
-    ));
+    let pods = by_label(context, |pod: &Pod| !is_relay(pod));
+    feeds.spawn(feed(stores.pods.changes(), send(), LAZY, pods, all.clone()));
     let peers = |change| by_ref(change, |peer: &Peer| &peer.spec.network_ref.name);
     feeds.spawn(feed(
         stores.peers.changes(),
@@ -190,13 +192,22 @@ async fn follow_ca(
     }
 }
 
-/// The network that an object's label names.
-fn by_label<K>(context: &Context) -> impl Fn(Change<K>) -> Trigger<PeerNetwork> + Send + use<K>
+fn is_relay(pod: &Pod) -> bool {
+    pod.labels().get(labels::NAME).map(String::as_str) == Some(labels::RELAY)
+}
+
+/// The network that an object's label names, of objects that are wanted.
+fn by_label<K, W>(
+    context: &Context,
+    wanted: W,
+) -> impl Fn(Change<K>) -> Trigger<PeerNetwork> + Send + use<K, W>
 where
     K: Resource + Send + Sync,
+    W: Fn(&K) -> bool + Send,
 {
     let by_uid = by_uid(context);
     move |change| match change {
+        Change::Applied(object) | Change::Deleted(object) if !wanted(&object) => Trigger::Nothing,
         Change::Applied(object) | Change::Deleted(object) => object
             .labels()
             .get(labels::NETWORK_UID)

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    context::{Change, Context, PeerKey, Watched},
+    context::{Change, Context, PeerIndex, PeerKey, Watched},
     controller::{
         self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs,
     },
@@ -219,7 +219,7 @@ fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<Peer>) {
         stores.pods.changes(),
         triggers.clone(),
         PAUSE,
-        of_pod(stores.peers.clone()),
+        of_pod(stores.index.clone()),
         all.clone(),
     ));
     feeds.spawn(feed(
@@ -239,28 +239,16 @@ fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<Peer>) {
 }
 
 /// The Peers of a pod that has ended.
-fn of_pod(peers: Watched<Peer>) -> impl Fn(Change<Pod>) -> Trigger<Peer> + Send {
+fn of_pod(index: PeerIndex) -> impl Fn(Change<Pod>) -> Trigger<Peer> + Send {
     move |change| {
         let pod = match change {
             Change::Applied(pod) if !is_ending(&pod) => return Trigger::Nothing,
             Change::Applied(pod) | Change::Deleted(pod) => pod,
             Change::Relisted => return Trigger::All,
         };
-        let uid = pod.uid();
-        let is_its = |peer: &Arc<Peer>| {
-            peer.spec
-                .pod_ref
-                .as_ref()
-                .is_some_and(|reference| Some(&reference.uid) == uid.as_ref())
-        };
-        Trigger::Some(
-            peers
-                .list()
-                .iter()
-                .filter(|peer| is_its(peer))
-                .map(|peer| ObjectRef::from_obj(&**peer))
-                .collect(),
-        )
+        let keys = index.keys_of_pod(&pod.uid().unwrap_or_default());
+        let due = keys.iter().map(|key| reference(&key.namespace, &key.name));
+        Trigger::Some(due.collect())
     }
 }
 

@@ -7,15 +7,13 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
-        core::v1::{
-            ConfigMap, Container, Namespace, Pod, PodCondition, Service, ServiceAccount, Volume,
-        },
+        core::v1::{ConfigMap, Namespace, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, Resource,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
@@ -23,13 +21,13 @@ use kube::{
         watcher,
     },
 };
-use peerup_crds::names::{annotations, labels};
+use peerup_crds::{Peer, names::labels};
 use serde::de::DeserializeOwned;
 
 use crate::{
     config::Config,
-    context::{Change, Children, Kind, Stores, Watched},
-    errors,
+    context::{Change, Children, Kind, PeerIndex, Stores, Watched},
+    errors, pods,
     shutdown::Shutdown,
 };
 
@@ -51,11 +49,13 @@ pub fn start(client: &Client, config: &Config, shutdown: &Shutdown) -> Stores {
     open.metadata::<NetworkPolicy>(&children, Kind::NetworkPolicy, &ours);
     open.metadata::<ConfigMap>(&children, Kind::ConfigMap, &ours);
     let all = watcher::Config::default();
+    let index = PeerIndex::default();
     Stores {
         networks: open.namespaced(&all, forget_managers),
         codes: open.namespaced(&all, forget_managers),
-        peers: open.namespaced(&all, forget_managers),
-        pods: open.namespaced(&all, trim_pod),
+        peers: open.peers(&all, index.clone()),
+        index,
+        pods: open.namespaced(&all, pods::trim),
         namespaces: open.global(&all, trim_namespace),
         services: open.namespaced(&ours, forget_managers),
         children,
@@ -88,7 +88,16 @@ impl Opener<'_> {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Lookup<DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.open(self.apis(), config, trim)
+        self.open(self.apis(), config, trim, Watched::publish)
+    }
+
+    /// Peers; the index follows before anybody else is told.
+    fn peers(&self, config: &watcher::Config, index: PeerIndex) -> Watched<Peer> {
+        let tell = move |peers: &Watched<Peer>, change| {
+            index.follow(peers, &change);
+            peers.publish(change);
+        };
+        self.open(self.apis(), config, forget_managers, tell)
     }
 
     fn global<K>(&self, config: &watcher::Config, trim: fn(&mut K)) -> Watched<K>
@@ -96,10 +105,17 @@ impl Opener<'_> {
         K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        self.open(vec![Api::all(self.client.clone())], config, trim)
+        let apis = vec![Api::all(self.client.clone())];
+        self.open(apis, config, trim, Watched::publish)
     }
 
-    fn open<K>(&self, apis: Vec<Api<K>>, config: &watcher::Config, trim: fn(&mut K)) -> Watched<K>
+    fn open<K>(
+        &self,
+        apis: Vec<Api<K>>,
+        config: &watcher::Config,
+        trim: fn(&mut K),
+        tell: impl Fn(&Watched<K>, Change<K>) + Clone + Send + 'static,
+    ) -> Watched<K>
     where
         K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -108,10 +124,10 @@ impl Opener<'_> {
         let watched = Watched::new(writers.iter().map(Writer::as_reader).collect());
         for (api, writer) in apis.into_iter().zip(writers) {
             let events = watcher(api, config.clone()).default_backoff().modify(trim);
-            self.shutdown.spawn_until(reflect(
-                reflector::reflector(writer, events),
-                watched.clone(),
-            ));
+            let events = reflector::reflector(writer, events);
+            let (watched, tell) = (watched.clone(), tell.clone());
+            self.shutdown
+                .spawn_until(reflect(events, move |change| tell(&watched, change)));
         }
         watched
     }
@@ -132,16 +148,16 @@ impl Opener<'_> {
 /// Passes changes on to the listeners once the store has them.
 async fn reflect<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-    watched: Watched<K>,
+    tell: impl Fn(Change<K>),
 ) where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
 {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Apply(object)) => watched.publish(Change::Applied(object.into())),
-            Ok(watcher::Event::Delete(object)) => watched.publish(Change::Deleted(object.into())),
-            Ok(watcher::Event::InitDone) => watched.publish(Change::Relisted),
+            Ok(watcher::Event::Apply(object)) => tell(Change::Applied(object.into())),
+            Ok(watcher::Event::Delete(object)) => tell(Change::Deleted(object.into())),
+            Ok(watcher::Event::InitDone) => tell(Change::Relisted),
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
             Err(error) => warn(&<K as Resource>::plural(&()), &error),
         }
@@ -192,94 +208,4 @@ fn trim_namespace(namespace: &mut Namespace) {
     forget_managers(namespace);
     namespace.spec = None;
     namespace.status = None;
-}
-
-/// Keeps what decisions need: there may be ten thousands of pods.
-fn trim_pod(pod: &mut Pod) {
-    forget_managers(pod);
-    pod.annotations_mut().retain(|key, _| {
-        key.starts_with(annotations::PREFIX) || key == "kubernetes.io/config.mirror"
-    });
-    if let Some(spec) = pod.spec.take() {
-        pod.spec = Some(k8s_openapi::api::core::v1::PodSpec {
-            node_name: spec.node_name,
-            service_account_name: spec.service_account_name,
-            host_network: spec.host_network,
-            os: spec.os,
-            containers: spec.containers.into_iter().map(name_only).collect(),
-            init_containers: spec
-                .init_containers
-                .map(|list| list.into_iter().map(name_only).collect()),
-            volumes: spec
-                .volumes
-                .map(|list| list.into_iter().map(volume_name_only).collect()),
-            ..Default::default()
-        });
-    }
-    if let Some(status) = pod.status.take() {
-        pod.status = Some(k8s_openapi::api::core::v1::PodStatus {
-            phase: status.phase,
-            host_ips: status.host_ips,
-            pod_ip: status.pod_ip,
-            conditions: status
-                .conditions
-                .map(|list| list.into_iter().filter(is_used).collect()),
-            ..Default::default()
-        });
-    }
-}
-
-fn name_only(container: Container) -> Container {
-    Container {
-        name: container.name,
-        ..Container::default()
-    }
-}
-
-fn volume_name_only(volume: Volume) -> Volume {
-    Volume {
-        name: volume.name,
-        ..Volume::default()
-    }
-}
-
-fn is_used(condition: &PodCondition) -> bool {
-    condition.type_ == "Ready" || condition.type_.starts_with(annotations::PREFIX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_keeps_what_decisions_need() {
-        let mut pod: Pod = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "web-0", "annotations": {"peerup.dev/name": "web", "other": "dropped"}},
-            "spec": {
-                "nodeName": "n1", "serviceAccountName": "web", "hostNetwork": true,
-                "containers": [{"name": "app", "image": "x", "env": [{"name": "SECRET", "value": "y"}]}],
-                "initContainers": [{"name": "peerup", "image": "z"}],
-                "volumes": [{"name": "peerup-token", "emptyDir": {}}],
-            },
-            "status": {"phase": "Running", "hostIPs": [{"ip": "10.0.0.1"}], "conditions": [
-                {"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"},
-                {"type": "peerup.dev/Joined", "status": "True"}]},
-        }))
-        .unwrap();
-        trim_pod(&mut pod);
-        assert_eq!(
-            serde_json::to_value(&pod).unwrap(),
-            serde_json::json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": "web-0", "annotations": {"peerup.dev/name": "web"}},
-                "spec": {
-                    "nodeName": "n1", "serviceAccountName": "web", "hostNetwork": true,
-                    "containers": [{"name": "app"}], "initContainers": [{"name": "peerup"}],
-                    "volumes": [{"name": "peerup-token"}],
-                },
-                "status": {"phase": "Running", "hostIPs": [{"ip": "10.0.0.1"}], "conditions": [
-                    {"type": "Ready", "status": "True"}, {"type": "peerup.dev/Joined", "status": "True"}]},
-            })
-        );
-    }
 }

@@ -113,14 +113,16 @@ impl Api {
             &pod.name,
         )
         .map_err(|error| Refusal::conflict("SubjectTooLong", error.to_string()))?;
-        let peers = members::of_network(&self.context, network);
+        let peers = self.related(network, &pod, &text);
         let known = |peer: &&Arc<Peer>| is_of(peer, &pod) && peer.spec.peer_id == text;
         self.admissible(&peers, &pod, &text)?;
         if let Some(known) = peers.iter().find(known) {
             return Ok(Peer::clone(known));
         }
-        let replaced = self.replace_former(network, &peers, &pod, &text).await?;
-        if peers.len().saturating_sub(replaced) >= network.spec.peers.max_peers as usize {
+        // Counted before the former ones go: afterwards some might be counted as gone twice.
+        let full = members::is_full(&self.context, network, peers.len());
+        self.replace_former(network, &peers, &pod).await?;
+        if full {
             let detail = "the PeerNetwork has as many peers as spec.peers.maxPeers allows";
             return Err(Refusal::conflict("Full", detail));
         }
@@ -136,6 +138,15 @@ impl Api {
         };
         let judge = |there: &Peer| self.judge(there, &pod, &text);
         claim.make(&self.context, judge).await
+    }
+
+    /// The Peers of this pod and those of this identity.
+    fn related(&self, network: &PeerNetwork, pod: &PodRef, id: &str) -> Vec<Arc<Peer>> {
+        let mut peers = members::of_pod(&self.context, network, &pod.uid);
+        let mut same = members::of_identity(&self.context, network, id);
+        same.retain(|peer| !is_of(peer, pod));
+        peers.append(&mut same);
+        peers
     }
 
     /// Refuses a pod that was expelled, and an identity that lives elsewhere.
@@ -156,24 +167,21 @@ impl Api {
         Ok(())
     }
 
-    /// Revokes what the pod was under another key, and what its key was in a pod that is gone; how many.
+    /// Revokes what the pod was under another key, and what its key was in a pod that is gone.
     async fn replace_former(
         &self,
         network: &PeerNetwork,
-        peers: &[Arc<Peer>],
+        former: &[Arc<Peer>],
         pod: &PodRef,
-        id: &str,
-    ) -> Result<usize, Refusal> {
-        let is_former = |peer: &&Arc<Peer>| is_of(peer, pod) || peer.spec.peer_id == id;
-        let former: Vec<_> = peers.iter().filter(is_former).collect();
+    ) -> Result<(), Refusal> {
         if !former.is_empty() && !self.attempts.allow(&pod.uid, clock::now()) {
             let detail = "this pod brought too many keys; one is kept for its life";
             return Err(Refusal::conflict("TooManyKeys", detail));
         }
-        for peer in &former {
+        for peer in former {
             members::delete(&members::api(&self.context, network), peer).await?;
         }
-        Ok(former.len())
+        Ok(())
     }
 
     /// A pod's name is freed for its successor in the same namespace once the pod is gone, and for the same

@@ -64,7 +64,7 @@ pub(super) enum Blocker {
     Other,
 }
 
-/// All Peers of a network that are not being deleted.
+/// All Peers of a network that are not being deleted: a look at each, for what is done seldom.
 pub(super) fn of_network(context: &Context, network: &PeerNetwork) -> Vec<Arc<Peer>> {
     let name = network.name_any();
     let mut peers = context
@@ -77,13 +77,28 @@ pub(super) fn of_network(context: &Context, network: &PeerNetwork) -> Vec<Arc<Pe
     peers
 }
 
+/// The Peers of a pod in a network that are not being deleted.
+pub(super) fn of_pod(context: &Context, network: &PeerNetwork, uid: &str) -> Vec<Arc<Peer>> {
+    let stores = &context.stores;
+    stores.index.of_pod(&stores.peers, network, uid)
+}
+
+/// The Peers of an identity in a network that are not being deleted.
+pub(super) fn of_identity(context: &Context, network: &PeerNetwork, id: &str) -> Vec<Arc<Peer>> {
+    let stores = &context.stores;
+    stores.index.of_identity(&stores.peers, network, id)
+}
+
+/// Whether a network has as many Peers as it may, but for `leaving` of them.
+pub(super) fn is_full(context: &Context, network: &PeerNetwork, leaving: usize) -> bool {
+    let staying = context.stores.index.count(network).saturating_sub(leaving);
+    staying >= network.spec.peers.max_peers as usize
+}
+
 /// The Peer of an identity; an active one before one that was revoked.
 pub(super) fn find(context: &Context, network: &PeerNetwork, peer: &PeerId) -> Option<Arc<Peer>> {
-    let id = peer.to_string();
-    let same = of_network(context, network)
-        .into_iter()
-        .filter(|peer| peer.spec.peer_id == id);
-    same.max_by_key(|peer| {
+    let same = of_identity(context, network, &peer.to_string());
+    same.into_iter().max_by_key(|peer| {
         (
             peer.spec.state == PeerState::Active,
             peer.creation_timestamp(),

@@ -218,9 +218,7 @@ impl Api {
         request: &RedeemRequest,
         mut book: Book,
     ) -> Result<Turn, Refusal> {
-        if members::of_network(&self.context, &relay.network).len()
-            >= relay.network.spec.peers.max_peers as usize
-        {
+        if members::is_full(&self.context, &relay.network, 0) {
             return Ok(Turn::Answered(refused(RefusalReason::Full, false)));
         }
         let ground = PairingCodeRef {

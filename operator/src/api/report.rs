@@ -60,17 +60,11 @@ impl Api {
         caller: &PodCaller,
         request: PodReport,
     ) -> Result<ReportAnswer, Refusal> {
-        let uid = caller.pod.uid();
-        let of_pod = |peer: &&std::sync::Arc<Peer>| {
-            peer.spec.pod_ref.as_ref().map(|pod| &pod.uid) == uid.as_ref()
-        };
-        let peers = members::of_network(&self.context, &caller.network);
-        let active = peers
-            .iter()
-            .filter(of_pod)
-            .filter(|peer| peer.spec.state == PeerState::Active);
-        let peer = active.max_by_key(|peer| peer.creation_timestamp());
-        let peer = peer.ok_or_else(|| {
+        let uid = caller.pod.uid().unwrap_or_default();
+        let mut peers = members::of_pod(&self.context, &caller.network, &uid);
+        peers.retain(|peer| peer.spec.state == PeerState::Active);
+        let newest = peers.iter().max_by_key(|peer| peer.creation_timestamp());
+        let peer = newest.ok_or_else(|| {
             Refusal::conflict("NotAttested", "this pod is no member; it must attest first")
         })?;
         self.record(peer, request.report);

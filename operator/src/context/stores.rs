@@ -10,7 +10,7 @@ use kube::{
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
 use tokio::sync::{OnceCell, broadcast};
 
-use super::Children;
+use super::{Children, PeerIndex};
 
 /// Changes that a slow listener may lag behind before it has to look at everything again.
 const CHANGES: usize = 4096;
@@ -96,10 +96,17 @@ where
     /// Those of one namespace.
     #[must_use]
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
-        let inside = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
+        self.list_where(namespace, |_| true)
+    }
+
+    /// Those of one namespace that are wanted. Nothing can be stored meanwhile, so `wanted` must be quick.
+    #[must_use]
+    pub fn list_where(&self, namespace: &str, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let all =
+            |object: &K| object.meta().namespace.as_deref() == Some(namespace) && wanted(object);
         self.scopes
             .iter()
-            .flat_map(|store| store.state_filter(inside))
+            .flat_map(|store| store.state_filter(all))
             .collect()
     }
 
@@ -142,7 +149,9 @@ pub struct Stores {
     pub codes: Watched<PairingCode>,
     /// Peers.
     pub peers: Watched<Peer>,
-    /// Pods: metadata, node, service account, names of containers and volumes, phase, addresses, conditions of ours and `Ready`.
+    /// Where to look for one of them.
+    pub index: PeerIndex,
+    /// Pods: metadata, node, service account, whether there is a sidecar, phase, addresses, conditions of ours and `Ready`.
     pub pods: Watched<Pod>,
     /// Namespaces: metadata.
     pub namespaces: Watched<Namespace>,

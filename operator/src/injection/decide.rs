@@ -9,13 +9,15 @@ use k8s_openapi::{
 use kube::{Resource as _, ResourceExt as _};
 use peerup_crds::{
     PeerNetwork,
-    names::{annotations, labels, sidecar},
+    names::{annotations, labels},
 };
+use serde::Deserialize;
 
 use crate::admission::{
     options,
     select::{Home, Reason, Subject, select},
 };
+use crate::pods::has_sidecar;
 
 /// What is to be said about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,22 +123,13 @@ pub fn is_ending(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Our container with its token volume; labels are output and prove nothing.
-fn has_sidecar(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let mut containers = spec
-        .containers
-        .iter()
-        .chain(spec.init_containers.iter().flatten());
-    let mut volumes = spec.volumes.iter().flatten();
-    containers.any(|container| container.name == sidecar::CONTAINER)
-        && volumes.any(|volume| volume.name == sidecar::TOKEN_VOLUME)
-}
-
 fn template(pod: &Pod) -> Option<String> {
-    let status: serde_json::Value =
-        serde_json::from_str(pod.annotations().get(annotations::STATUS)?).ok()?;
-    Some(status["template"].as_str()?.to_owned())
+    #[derive(Deserialize)]
+    struct Status {
+        template: String,
+    }
+    let status: Status = serde_json::from_str(pod.annotations().get(annotations::STATUS)?).ok()?;
+    Some(status.template)
 }
 
 fn subject(pod: &Pod) -> Subject {
@@ -191,6 +184,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pods;
 
     fn network() -> Arc<PeerNetwork> {
         let network = json!({
@@ -207,7 +201,9 @@ mod tests {
             "status": {"phase": "Running"},
         });
         change(&mut pod);
-        serde_json::from_value(pod).unwrap()
+        let mut pod = serde_json::from_value(pod).unwrap();
+        pods::trim(&mut pod);
+        pod
     }
 
     fn of(pod: &Pod) -> Verdict {

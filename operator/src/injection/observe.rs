@@ -1,6 +1,9 @@
 //! Reads what is known of pods, namespaces and networks, all from memory.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
@@ -15,28 +18,33 @@ use crate::{
     context::Context,
 };
 
-/// What is to be said about a pod.
-pub(crate) fn verdict(context: &Context, pod: &Pod, networks: &[Arc<PeerNetwork>]) -> Verdict {
-    let name = pod.namespace().unwrap_or_default();
-    let home = Home::of(
-        context.stores.namespaces.get_global(&name).as_deref(),
-        &name,
-    );
-    judge(pod, &home, networks, &context.config.operator_namespace)
+/// Judges many pods, and reads each namespace once.
+pub(crate) struct Judge<'a> {
+    context: &'a Context,
+    networks: &'a [Arc<PeerNetwork>],
+    homes: HashMap<String, Home>,
 }
 
-/// Pods with a sidecar of this network that are not ending.
-pub(crate) fn pods_of(
-    context: &Context,
-    network_uid: &str,
-) -> impl Iterator<Item = Arc<Pod>> + use<> {
-    let uid = network_uid.to_owned();
-    let is_ours = move |pod: &Arc<Pod>| {
-        pod.labels().get(labels::NETWORK_UID) == Some(&uid)
-            && pod.labels().contains_key(labels::INJECTED)
-            && !is_ending(pod)
-    };
-    context.stores.pods.list().into_iter().filter(is_ours)
+impl<'a> Judge<'a> {
+    pub(crate) fn new(context: &'a Context, networks: &'a [Arc<PeerNetwork>]) -> Self {
+        Self {
+            context,
+            networks,
+            homes: HashMap::new(),
+        }
+    }
+
+    /// What is to be said about a pod.
+    pub(crate) fn verdict(&mut self, pod: &Pod) -> Verdict {
+        let name = pod.metadata.namespace.as_deref().unwrap_or_default();
+        if !self.homes.contains_key(name) {
+            let namespace = self.context.stores.namespaces.get_global(name);
+            let home = Home::of(namespace.as_deref(), name);
+            self.homes.insert(name.to_owned(), home);
+        }
+        let operator_namespace = &self.context.config.operator_namespace;
+        judge(pod, &self.homes[name], self.networks, operator_namespace)
+    }
 }
 
 /// UID of the network that pods of a namespace are in without saying anything themselves, if the namespace opted in.
@@ -56,34 +64,61 @@ pub(crate) fn network_of_namespace(
     .uid()
 }
 
-/// The pods of a network, counted.
-pub(crate) fn counts(context: &Context, network_uid: &str) -> InjectionCounts {
+/// The pods of a network.
+#[derive(Default)]
+pub(crate) struct Survey {
+    pub(crate) counts: InjectionCounts,
+    /// Where pods run that the webhook gave to it.
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+/// Looks at every pod once.
+pub(crate) fn survey(context: &Context, network_uid: &str) -> Survey {
     let networks = context.stores.networks.list();
     let network = networks
         .iter()
         .find(|network| network.uid().as_deref() == Some(network_uid));
     let template = network
         .map(|network| inject::template_hash(network, &admission::settings(&context.config)));
-    let mut counts = InjectionCounts::default();
+    let mut judge = Judge::new(context, &networks);
+    let mut found = Survey::default();
     let mut namespaces = BTreeSet::new();
     for pod in context.stores.pods.list() {
-        match verdict(context, &pod, &networks) {
+        if is_given(&pod, network_uid) {
+            note(&mut found.namespaces, &pod);
+        }
+        match judge.verdict(&pod) {
             Verdict::Injected {
                 network_uid: of,
                 template: made_from,
             } if of == network_uid => {
-                counts.pods += 1;
-                counts.outdated += u32::from(made_from != template);
-                namespaces.insert(pod.namespace());
+                found.counts.pods += 1;
+                found.counts.outdated += u32::from(made_from != template);
+                note(&mut namespaces, &pod);
             }
             Verdict::Missing(missing)
                 if missing.counts && missing.network_uid.as_deref() == Some(network_uid) =>
             {
-                counts.not_injected += 1;
+                found.counts.not_injected += 1;
             }
             Verdict::Uninvolved | Verdict::Injected { .. } | Verdict::Missing(_) => {}
         }
     }
-    counts.namespaces = u32::try_from(namespaces.len()).unwrap_or(u32::MAX);
-    counts
+    found.counts.namespaces = u32::try_from(namespaces.len()).unwrap_or(u32::MAX);
+    found
+}
+
+/// Whether a pod that is not ending has the labels of a network's sidecar.
+fn is_given(pod: &Pod, network_uid: &str) -> bool {
+    let labelled = pod.labels().get(labels::NETWORK_UID).map(String::as_str) == Some(network_uid)
+        && pod.labels().contains_key(labels::INJECTED);
+    labelled && !is_ending(pod)
+}
+
+fn note(namespaces: &mut BTreeSet<String>, pod: &Pod) {
+    if let Some(namespace) = &pod.metadata.namespace
+        && !namespaces.contains(namespace)
+    {
+        namespaces.insert(namespace.clone());
+    }
 }

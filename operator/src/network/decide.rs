@@ -73,9 +73,9 @@ pub struct Observed {
     pub active_codes: u32,
     /// Its pods.
     pub injection: InjectionCounts,
-    /// Names of its Peers.
+    /// Names of its Peers, if it is to go.
     pub peers: Vec<String>,
-    /// Names of its PairingCodes.
+    /// Names of its PairingCodes, if it is to go.
     pub codes: Vec<String>,
 }
 

@@ -27,14 +27,23 @@ pub(crate) fn observe(context: &Context, network: Arc<PeerNetwork>) -> Observed 
     let (namespace, name) = (network.namespace().unwrap_or_default(), network.name_any());
     let uid = network.uid().unwrap_or_default();
     let stores = &context.stores;
-    let mut peers = stores.peers.list_in(&namespace);
-    peers.retain(|peer| peer.spec.network_ref.name == name);
-    let mut codes = stores.codes.list_in(&namespace);
-    codes.retain(|code| code.spec.network_ref.name == name);
+    let peers = stores
+        .peers
+        .list_where(&namespace, |peer| peer.spec.network_ref.name == name);
+    let codes = stores
+        .codes
+        .list_where(&namespace, |code| code.spec.network_ref.name == name);
     let relays = |labels: &BTreeMap<String, String>| {
         labels.get(labels::NETWORK_UID) == Some(&uid)
             && labels.get(labels::NAME).map(String::as_str) == Some(labels::RELAY)
     };
+    let services = stores
+        .services
+        .list_where(&namespace, |service: &Service| relays(service.labels()));
+    let pods = stores
+        .pods
+        .list_where(&namespace, |pod: &Pod| relays(pod.labels()));
+    let survey = injection::observe::survey(context, &uid);
     Observed {
         now: clock::now(),
         key: context.keys.of(&network),
@@ -42,27 +51,29 @@ pub(crate) fn observe(context: &Context, network: Arc<PeerNetwork>) -> Observed 
         ca: context.ca.get(),
         cluster: context.config.cluster_name.clone(),
         relay: settings(&context.config),
-        services: by_ordinal(
-            &name,
-            stores.services.list_in(&namespace),
-            |service: &Service| relays(service.labels()),
-        ),
-        pods: by_ordinal(&name, stores.pods.list_in(&namespace), |pod: &Pod| {
-            relays(pod.labels())
-        }),
+        services: by_ordinal(&name, services),
+        pods: by_ordinal(&name, pods),
         children: stores.children.of(&uid),
-        pod_namespaces: pod_namespaces(context, &uid),
+        pod_namespaces: pod_namespaces(context, &uid, survey.namespaces),
         published: context.documents.get(&uid),
         census: census::take(
             peers.iter().map(AsRef::as_ref),
             network.spec.reachability.minimum_grade,
         ),
         active_codes: codes.iter().map(|code| available(code)).sum(),
-        injection: injection::observe::counts(context, &uid),
-        peers: peers.iter().map(|peer| peer.name_any()).collect(),
-        codes: codes.iter().map(|code| code.name_any()).collect(),
+        injection: survey.counts,
+        peers: to_remove(&network, &peers),
+        codes: to_remove(&network, &codes),
         network,
     }
+}
+
+/// Names of what a network takes with it when it goes.
+fn to_remove<K: Resource>(network: &PeerNetwork, all: &[Arc<K>]) -> Vec<String> {
+    if network.metadata.deletion_timestamp.is_none() {
+        return Vec::new();
+    }
+    all.iter().map(|object| object.name_any()).collect()
 }
 
 fn settings(config: &Config) -> RelaySettings {
@@ -119,10 +130,11 @@ fn rivals(context: &Context, uid: &str) -> Vec<Rival> {
 }
 
 /// Namespaces that opted in to this network, and those where pods of it run.
-fn pod_namespaces(context: &Context, uid: &str) -> BTreeSet<String> {
-    let mut namespaces: BTreeSet<_> = injection::observe::pods_of(context, uid)
-        .filter_map(|pod| pod.namespace())
-        .collect();
+fn pod_namespaces(
+    context: &Context,
+    uid: &str,
+    mut namespaces: BTreeSet<String>,
+) -> BTreeSet<String> {
     let networks = context.stores.networks.list();
     let opted_in = context
         .stores
@@ -140,19 +152,11 @@ fn pod_namespaces(context: &Context, uid: &str) -> BTreeSet<String> {
 }
 
 /// Objects of the network's relays, by the number at the end of their name.
-fn by_ordinal<K>(
-    network: &str,
-    objects: Vec<Arc<K>>,
-    is_relay: impl Fn(&K) -> bool,
-) -> BTreeMap<u8, Arc<K>>
-where
-    K: Resource,
-{
+fn by_ordinal<K: Resource>(network: &str, relays: Vec<Arc<K>>) -> BTreeMap<u8, Arc<K>> {
     let prefix = format!("{}-", peerup_crds::names::relay(network));
     let ordinal = |object: &K| object.name_any().strip_prefix(&prefix)?.parse().ok();
-    objects
+    relays
         .into_iter()
-        .filter(|object| is_relay(object))
         .filter_map(|object| Some((ordinal(&object)?, object)))
         .collect()
 }
