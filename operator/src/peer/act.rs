@@ -27,7 +27,7 @@ fn peers(context: &Context, peer: &Peer) -> Api<Peer> {
     )
 }
 
-/// Deletes exactly this Peer as it was seen, and lets it go.
+/// Deletes exactly this Peer as it was seen. It is let go when the watch shows it going: twice would be a write too many.
 pub(super) async fn delete(
     context: &Context,
     peer: &Peer,
@@ -48,7 +48,7 @@ pub(super) async fn delete(
         .or_else(unless_gone)
         .map_err(ReconcileError::at("delete the Peer"))?;
     tracing::info!(peer = title(peer), why, "peer deleted");
-    release(context, peer).await
+    Ok(())
 }
 
 /// Takes our finalizer away; the uid keeps a later Peer of the same name out of it.

@@ -20,6 +20,8 @@ mod tests;
 
 /// How long a claim may wait for its code to be used.
 const CLAIM_SECONDS: u64 = 60;
+/// A newcomer joins or reports within moments: what can be said of it before is not worth two writes.
+const NEWCOMER_SECONDS: u64 = 3;
 
 /// What is known of a Peer's pod.
 #[derive(Debug, Clone)]
@@ -243,6 +245,12 @@ fn keep(seen: &Observed, network: &PeerNetwork) -> Keep {
     let former = seen.peer.status.clone().unwrap_or_default();
     let state = grade::state(seen, network);
     let (status, said) = say::all(seen, network, &state);
+    if let Some(again_seconds) = is_new_for(seen, &status) {
+        return Keep {
+            write: None,
+            again_seconds,
+        };
+    }
     let pod_conditions = match &seen.pod {
         PodSeen::Alive(pod) => say::on_pod(pod, &said, seen.now),
         PodSeen::NotAPod | PodSeen::Gone => None,
@@ -264,6 +272,18 @@ fn keep(seen: &Observed, network: &PeerNetwork) -> Keep {
         write,
         again_seconds: again(seen, &state),
     }
+}
+
+/// For how many seconds a Peer of which nothing is known yet is a newcomer.
+fn is_new_for(seen: &Observed, status: &PeerStatus) -> Option<u64> {
+    let nothing =
+        seen.peer.status.is_none() && seen.heard.is_none() && status.joined_time.is_none();
+    let made = seen.peer.creation_timestamp().filter(|_| nothing)?;
+    let end = clock::unix(&made) + NEWCOMER_SECONDS;
+    // A clock that is behind the API server's does not keep it new for longer.
+    end.checked_sub(seen.now)
+        .filter(|left| *left > 0)
+        .map(|left| left.min(NEWCOMER_SECONDS))
 }
 
 /// The next time at which time alone may change something.

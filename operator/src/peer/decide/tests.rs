@@ -161,6 +161,32 @@ fn a_report_becomes_status_and_pod_conditions_once() {
 }
 
 #[test]
+fn a_newcomer_is_given_a_moment_to_join() {
+    let new = |age: u64| Observed {
+        heard: None,
+        redeemed: false,
+        ..observed(peer(|peer| {
+            peer["metadata"]["creationTimestamp"] = json!(clock::time(NOW - age));
+        }))
+    };
+    for (age, left) in [(0, 3), (1, 2), (2, 1)] {
+        let keep = kept(&new(age));
+        assert_eq!((keep.write, keep.again_seconds), (None, left));
+    }
+    assert_eq!(said(&new(3), "Joined"), pair("False", "Pending"));
+    let joined = Observed {
+        redeemed: true,
+        ..new(0)
+    };
+    assert_eq!(said(&joined, "Joined"), pair("True", "Attested"));
+    let reports = Observed {
+        heard: observed(peer(|_| {})).heard,
+        ..new(0)
+    };
+    assert_eq!(said(&reports, "Reachable"), pair("True", "GradeC"));
+}
+
+#[test]
 fn silence_becomes_stale_and_then_offline() {
     let settled = after(&observed(peer(|_| {})));
     let at = |seconds: u64| Observed {
