@@ -1,17 +1,24 @@
-//! `roster`: a long poll by which relays learn who is a member. Every change answers with all of it.
+//! `roster`: a long poll by which relays learn who is a member. Who knows a state of this leader's gets what is
+//! different, others get all of it.
+
+mod changes;
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use kube::ResourceExt;
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
-use peerup_protocol::{api::RosterAnswer, record::Signed};
+use peerup_protocol::{UnixTime, api::RosterAnswer, id::Serial, record::Signed};
 use tokio::sync::broadcast::error::RecvError;
 
+use self::changes::{Changes, Difference, Entry};
 use super::{Api, callers::RelayCaller, members, problem::Refusal, records};
 use crate::{
     clock,
@@ -23,40 +30,44 @@ pub(super) const HOLD: Duration = Duration::from_secs(25);
 /// Changes within this time are answered together.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// Networks whose last state is remembered.
+/// Networks whose states are remembered.
 const MOST_NETWORKS: usize = 4096;
 
-/// The last state of each network's roster, and its number.
+/// The states of each network's roster.
 #[derive(Default)]
-pub(super) struct Rosters(Mutex<Numbers>);
-
-#[derive(Default)]
-struct Numbers {
-    last: u64,
-    networks: HashMap<String, (u64, u64)>,
+pub(super) struct Rosters {
+    /// No number is ever given twice, whatever is forgotten.
+    last: AtomicU64,
+    networks: Mutex<HashMap<String, Arc<Mutex<Changes>>>>,
 }
 
 impl Rosters {
-    /// The number of this state: the last one if nothing has changed, else one that no state ever had.
-    fn number(&self, network_uid: &str, state: u64) -> u64 {
-        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((number, _)) = numbers
-            .networks
-            .get(network_uid)
-            .filter(|(_, last)| *last == state)
-        {
-            return *number;
+    fn of(&self, network_uid: &str) -> Arc<Mutex<Changes>> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if networks.len() >= MOST_NETWORKS && !networks.contains_key(network_uid) {
+            networks.clear();
         }
-        if numbers.networks.len() >= MOST_NETWORKS {
-            numbers.networks.clear();
-        }
-        numbers.last += 1;
-        let number = numbers.last;
-        numbers
-            .networks
-            .insert(network_uid.to_owned(), (number, state));
-        number
+        let changes = networks.entry(network_uid.to_owned()).or_default();
+        changes.clone()
     }
+
+    fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// How far a relay knows the roster, or how far it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    run: u64,
+    seq: u64,
+}
+
+/// A member and the times of its record.
+struct Member {
+    peer: Arc<Peer>,
+    life: UnixTime,
+    issued: UnixTime,
 }
 
 impl Api {
@@ -65,7 +76,7 @@ impl Api {
         relay: &RelayCaller,
         query: &str,
     ) -> Result<RosterAnswer, Refusal> {
-        let (run, seq) = position(query).ok_or_else(|| {
+        let asked = position(query).ok_or_else(|| {
             Refusal::Malformed("the query must be run=<number>&seq=<number>".to_owned())
         })?;
         let uid = relay.network.uid().unwrap_or_default();
@@ -74,39 +85,41 @@ impl Api {
             self.context.stores.peers.changes(),
             self.context.stores.codes.changes(),
         );
+        let index = &self.context.stores.index;
         let deadline = tokio::time::Instant::now() + HOLD;
         loop {
-            let now_run = self
+            let run = self
                 .context
                 .leadership
                 .run()
                 .ok_or_else(|| Refusal::Unavailable("this replica leads no more".to_owned()))?;
             let published = documents.borrow_and_update().clone();
-            let members = self.members(&relay.network);
-            let now_seq = published
-                .as_deref()
-                .map(|published| self.rosters.number(&uid, state(&members, published)));
-            let is_over = tokio::time::Instant::now() >= deadline;
-            match (published, now_seq) {
-                (Some(published), Some(now_seq)) if (run, seq) != (now_run, now_seq) => {
-                    let records = self.records(relay, &members);
-                    return Ok(answer(now_run, now_seq, Some(records), &published));
+            let (version, is_over) = (index.version(), tokio::time::Instant::now() >= deadline);
+            match published {
+                Some(published) => {
+                    let answer = self.look(relay, &uid, run, asked, &published);
+                    if is_over || (answer.run, answer.seq) != (asked.run, asked.seq) {
+                        return Ok(answer);
+                    }
                 }
-                (Some(published), Some(now_seq)) if is_over => {
-                    return Ok(answer(now_run, now_seq, None, &published));
-                }
-                (None, _) | (_, None) if is_over => {
+                None if is_over => {
                     return Err(Refusal::Unavailable(
                         "the network's documents are not signed yet".to_owned(),
                     ));
                 }
-                (Some(_) | None, _) => {}
+                None => {}
             }
+            let network = &relay.network;
+            // Most changes of Peers are of their status, and no change of the roster.
+            let ours = |peer: &Peer| {
+                is_of(network, peer.namespace(), &peer.spec.network_ref.name)
+                    && index.version() != version
+            };
             let changed = async {
                 tokio::select! {
                     _ = documents.changed() => {}
-                    () = concerns(&mut peers, |peer: &Peer| is_of(&relay.network, peer.namespace(), &peer.spec.network_ref.name)) => {}
-                    () = concerns(&mut codes, |code: &PairingCode| is_of(&relay.network, code.namespace(), &code.spec.network_ref.name)) => {}
+                    () = concerns(&mut peers, ours) => {}
+                    () = concerns(&mut codes, |code: &PairingCode| is_of(network, code.namespace(), &code.spec.network_ref.name)) => {}
                 }
                 tokio::time::sleep(GATHER).await;
             };
@@ -115,70 +128,103 @@ impl Api {
         }
     }
 
-    /// The members, in the order of their serials.
-    fn members(&self, network: &PeerNetwork) -> Vec<Arc<Peer>> {
-        let mut peers = members::of_network(&self.context, network);
-        peers.retain(|peer| members::is_member(&self.context, peer));
-        peers.sort_by(|one, other| one.spec.serial.cmp(&other.spec.serial));
-        peers
+    /// The roster as it is now, for one who knows it as far as `asked`.
+    fn look(
+        &self,
+        relay: &RelayCaller,
+        uid: &str,
+        run: u64,
+        asked: Position,
+        published: &Published,
+    ) -> RosterAnswer {
+        let changes = self.rosters.of(uid);
+        let (members, seq, difference) = {
+            // One look after the other: an older one must not undo what a newer has seen.
+            let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
+            let members = self.members(&relay.network);
+            let state = members
+                .iter()
+                .map(|(serial, member)| (*serial, entry(member)));
+            let lists = (published.epoch, published.issued);
+            let seq = changes.update(state.collect(), lists, || self.rosters.next());
+            let known = (asked.run == run).then(|| changes.since(asked.seq));
+            (members, seq, known.flatten())
+        };
+        let full = difference.is_none();
+        let Difference { changed, gone } = difference.unwrap_or_else(|| Difference {
+            changed: members.keys().copied().collect(),
+            gone: Vec::new(),
+        });
+        let changed = changed.iter().filter_map(|serial| members.get(serial));
+        RosterAnswer {
+            run,
+            seq,
+            full,
+            records: signed(relay, changed),
+            gone,
+            revocations: published.revocations.clone(),
+            network_document: published.document.clone(),
+        }
     }
 
-    fn records(&self, relay: &RelayCaller, members: &[Arc<Peer>]) -> Vec<Signed> {
+    /// The members and the times of their records; one whose serial nobody can read is left out.
+    fn members(&self, network: &PeerNetwork) -> BTreeMap<Serial, Member> {
         let now = clock::now();
-        let record = |peer: &Arc<Peer>| {
+        let mut found = BTreeMap::new();
+        for peer in members::of_network(&self.context, network) {
+            if !members::is_member(&self.context, &peer) {
+                continue;
+            }
+            let Ok(serial) = peer.spec.serial.parse() else {
+                tracing::warn!(
+                    peer = peer.name_any(),
+                    "a Peer with a bad serial is left out of the roster"
+                );
+                continue;
+            };
             let code = peer.spec.pairing_code_ref.as_ref();
             let code = code.and_then(|code| {
-                self.context
-                    .stores
-                    .codes
-                    .get(&peer.namespace().unwrap_or_default(), &code.name)
+                let namespace = peer.metadata.namespace.as_deref().unwrap_or_default();
+                self.context.stores.codes.get(namespace, &code.name)
             });
-            let life = records::life(&relay.network, peer, code.as_deref());
-            records::sign(&relay.key, peer, records::issued(peer, life, now), life)
-        };
-        let signed = members.iter().map(record).filter_map(|signed| {
-            signed
-                .inspect_err(|error| tracing::warn!(%error, "a Peer is left out of the roster"))
-                .ok()
-        });
-        signed.collect()
+            let life = records::life(network, &peer, code.as_deref());
+            let issued = records::issued(&peer, life, now);
+            found.insert(serial, Member { peer, life, issued });
+        }
+        found
     }
 }
 
-fn position(query: &str) -> Option<(u64, u64)> {
+fn signed<'a>(relay: &RelayCaller, members: impl Iterator<Item = &'a Member>) -> Vec<Signed> {
+    let record = |member: &Member| {
+        records::sign(&relay.key, &member.peer, member.issued, member.life)
+            .inspect_err(|error| tracing::warn!(%error, "a Peer is left out of the roster"))
+            .ok()
+    };
+    members.filter_map(record).collect()
+}
+
+fn entry(member: &Member) -> Entry {
+    let spec = &member.peer.spec;
+    let mut hasher = DefaultHasher::new();
+    (&spec.peer_id, &spec.display_name, &spec.subject).hash(&mut hasher);
+    Entry {
+        said: hasher.finish(),
+        issued: member.issued,
+        life: member.life,
+    }
+}
+
+fn position(query: &str) -> Option<Position> {
     let value = |name: &str| {
         query
             .split('&')
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
     };
-    Some((value("run")?, value("seq")?))
-}
-
-/// What tells one state of a roster from another within a run.
-fn state(members: &[Arc<Peer>], published: &Published) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (published.epoch, published.issued, members.len()).hash(&mut hasher);
-    for peer in members {
-        (
-            &peer.spec.serial,
-            &peer.spec.peer_id,
-            &peer.spec.display_name,
-        )
-            .hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-fn answer(run: u64, seq: u64, records: Option<Vec<Signed>>, published: &Published) -> RosterAnswer {
-    RosterAnswer {
-        run,
-        seq,
-        full: records.is_some(),
-        records: records.unwrap_or_default(),
-        gone: Vec::new(),
-        revocations: published.revocations.clone(),
-        network_document: published.document.clone(),
-    }
+    Some(Position {
+        run: value("run")?,
+        seq: value("seq")?,
+    })
 }
 
 fn is_of(network: &PeerNetwork, namespace: Option<String>, name: &str) -> bool {
@@ -206,11 +252,9 @@ mod tests {
 
     #[test]
     fn positions_are_two_numbers() {
-        assert_eq!(position("run=0&seq=0"), Some((0, 0)));
-        assert_eq!(
-            position("seq=7&run=18446744073709551615"),
-            Some((u64::MAX, 7))
-        );
+        let of = |run, seq| Some(Position { run, seq });
+        assert_eq!(position("run=0&seq=0"), of(0, 0));
+        assert_eq!(position("seq=7&run=18446744073709551615"), of(u64::MAX, 7));
         for bad in [
             "",
             "run=1",
@@ -224,10 +268,15 @@ mod tests {
     }
 
     #[test]
-    fn numbers_grow_with_changes_only() {
+    fn no_number_is_given_twice() {
         let rosters = Rosters::default();
-        let numbers = [5, 5, 6, 5, 5].map(|state| rosters.number("one", state));
+        let number = |uid: &str, lists| {
+            let changes = rosters.of(uid);
+            let mut changes = changes.lock().unwrap();
+            changes.update(BTreeMap::new(), lists, || rosters.next())
+        };
+        let numbers = [5, 5, 6, 5, 5].map(|epoch| number("one", (epoch, 1)));
         assert_eq!(numbers, [1, 1, 2, 3, 3]);
-        assert_eq!((rosters.number("two", 6), rosters.number("one", 5)), (4, 3));
+        assert_eq!((number("two", (6, 1)), number("one", (5, 1))), (4, 3));
     }
 }

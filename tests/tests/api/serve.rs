@@ -9,6 +9,7 @@ mod members;
 mod pairing;
 mod replicas;
 mod revocation;
+mod roll;
 mod succession;
 mod tokens;
 mod told;

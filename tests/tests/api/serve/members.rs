@@ -15,7 +15,8 @@ use peerup_tests::wait::eventually;
 use serde_json::json;
 
 use super::joiner::{known, record, redeem};
-use super::world::{Relay, SOON, World, key, now};
+use super::roll::{Roll, roster};
+use super::world::{SOON, World, key, now};
 
 fn report() -> Result<Report> {
     Ok(Report {
@@ -35,22 +36,6 @@ fn report() -> Result<Report> {
     })
 }
 
-async fn roster(relay: &Relay<'_>, run: u64, seq: u64) -> Result<RosterAnswer> {
-    relay
-        .get(&format!("{}?run={run}&seq={seq}", path::ROSTER))
-        .await?
-        .ok()
-}
-
-fn names(roster: &RosterAnswer) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for signed in &roster.records {
-        names.push(MemberRecord::decode(&signed.bytes)?.name.to_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
 #[tokio::test]
 async fn a_roster_holds_the_members_and_wakes_when_one_joins() -> Result<()> {
     let world = World::new("members").await?;
@@ -62,16 +47,13 @@ async fn a_roster_holds_the_members_and_wakes_when_one_joins() -> Result<()> {
             .post(path::REDEEM, &redeem(&codes[0], &key(1), "laptop")?)
             .await?,
     )?;
-    let first = eventually("the member", SOON, async || {
-        let first = roster(&relay, 0, 0).await?;
-        ensure!(
-            first.full && names(&first)? == ["laptop"],
-            "{:?}",
-            names(&first)
-        );
-        Ok(first)
+    let mut roll = eventually("the member", SOON, async || {
+        let roll = Roll::of(&relay).await?;
+        ensure!(roll.names() == ["laptop"], "{roll:?}");
+        Ok(roll)
     })
     .await?;
+    let first = roll.last.clone();
     let document = NetworkDocument::decode(&first.network_document.bytes)?;
     ensure!(
         Revocations::decode(&first.revocations.bytes)?
@@ -80,7 +62,7 @@ async fn a_roster_holds_the_members_and_wakes_when_one_joins() -> Result<()> {
             && document.relays.len() == 1
     );
 
-    let (waiting, joined) = tokio::join!(roster(&relay, first.run, first.seq), async {
+    let (waiting, joined) = tokio::join!(roll.follow(&relay), async {
         record(
             &relay
                 .post(path::REDEEM, &redeem(&codes[1], &key(2), "phone")?)
@@ -88,11 +70,15 @@ async fn a_roster_holds_the_members_and_wakes_when_one_joins() -> Result<()> {
         )
     });
     joined?;
-    let mut next = waiting?;
-    while names(&next)? != ["laptop", "phone"] {
-        next = roster(&relay, next.run, next.seq).await?;
+    waiting?;
+    while roll.names() != ["laptop", "phone"] {
+        roll.follow(&relay).await?;
     }
-    ensure!(next.run == first.run && next.seq > first.seq && next.full);
+    let last = &roll.last;
+    ensure!(last.run == first.run && last.seq > first.seq);
+    ensure!(!last.full && last.records.len() == 1, "only what is new");
+    let other = roster(&relay, last.run + 1, last.seq).await?;
+    ensure!(other.full && other.records.len() == 2, "another leader's");
     relay
         .get(&format!("{}?run=x", path::ROSTER))
         .await?

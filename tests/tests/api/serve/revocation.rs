@@ -5,47 +5,32 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams};
 use peerup_crds::Peer;
-use peerup_protocol::api::{RosterAnswer, path};
+use peerup_protocol::api::path;
 use peerup_protocol::id::Serial;
 use peerup_protocol::record::{MemberRecord, Revocations};
 use peerup_tests::wait::eventually;
 use serde_json::json;
 
 use super::joiner::{known, record, redeem};
+use super::roll::Roll;
 use super::world::{Relay, SOON, World, key};
 
 /// A poll is held open for 25 s where nothing happens.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-async fn roster(relay: &Relay<'_>, run: u64, seq: u64) -> Result<RosterAnswer> {
-    let ask = format!("{}?run={run}&seq={seq}", path::ROSTER);
-    relay.get(&ask).await?.ok()
-}
-
-/// Serials of the members, and of the revoked.
-fn serials(roster: &RosterAnswer) -> Result<(Vec<Serial>, Vec<Serial>)> {
-    let mut members = Vec::new();
-    for signed in &roster.records {
-        members.push(MemberRecord::decode(&signed.bytes)?.serial);
-    }
-    members.sort();
-    let revoked = Revocations::decode(&roster.revocations.bytes)?.serials;
-    Ok((members, revoked.into_iter().collect()))
-}
-
-/// Polls on from `known` while `act` does something, until the roster is as expected.
+/// Polls on while `act` does something, until the roster is as expected.
 async fn hears(
     relay: &Relay<'_>,
-    known: &RosterAnswer,
+    roll: &mut Roll,
     act: impl Future<Output = Result<()>>,
     expected: &(Vec<Serial>, Vec<Serial>),
-) -> Result<RosterAnswer> {
+) -> Result<()> {
     let polls = async {
-        let mut next = roster(relay, known.run, known.seq).await?;
-        while serials(&next)? != *expected {
-            next = roster(relay, next.run, next.seq).await?;
+        roll.follow(relay).await?;
+        while roll.serials()? != *expected {
+            roll.follow(relay).await?;
         }
-        anyhow::Ok(next)
+        anyhow::Ok(())
     };
     let both = async { tokio::join!(polls, act) };
     let (heard, acted) = tokio::time::timeout(DEADLINE, both)
@@ -69,12 +54,13 @@ async fn a_waiting_relay_hears_of_every_expulsion() -> Result<()> {
     }
     let mut all = own.clone();
     all.sort();
-    let first = eventually("all members", SOON, async || {
-        let first = roster(&relay, 0, 0).await?;
-        ensure!(serials(&first)? == (all.clone(), Vec::new()), "{first:?}");
-        Ok(first)
+    let mut roll = eventually("all members", SOON, async || {
+        let roll = Roll::of(&relay).await?;
+        ensure!(roll.serials()? == (all.clone(), Vec::new()), "{roll:?}");
+        Ok(roll)
     })
     .await?;
+    let first = roll.last.clone();
 
     let peers = world.api::<Peer>();
     let delete = async {
@@ -82,7 +68,8 @@ async fn a_waiting_relay_hears_of_every_expulsion() -> Result<()> {
         Ok(())
     };
     all.retain(|serial| *serial != own[0]);
-    let second = hears(&relay, &first, delete, &(all.clone(), vec![own[0]])).await?;
+    hears(&relay, &mut roll, delete, &(all.clone(), vec![own[0]])).await?;
+    let second = roll.last.clone();
 
     let revoke = async {
         let state = Patch::Merge(json!({"spec": {"state": "Revoked"}}));
@@ -93,13 +80,13 @@ async fn a_waiting_relay_hears_of_every_expulsion() -> Result<()> {
     };
     let mut revoked = vec![own[0], own[1]];
     revoked.sort();
-    let third = hears(&relay, &second, revoke, &(vec![own[2]], revoked)).await?;
+    hears(&relay, &mut roll, revoke, &(vec![own[2]], revoked)).await?;
 
     let mut epochs = Vec::new();
-    for answer in [&first, &second, &third] {
+    for answer in [&first, &second, &roll.last] {
         epochs.push(Revocations::decode(&answer.revocations.bytes)?.epoch);
     }
     ensure!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
-    ensure!(second.full && third.full, "a change is a full answer");
+    ensure!(!second.full && !roll.last.full, "only what is different");
     Ok(())
 }
