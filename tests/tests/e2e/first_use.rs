@@ -46,10 +46,7 @@ fn is_pages(peer: &Peer) -> bool {
 }
 
 pub(crate) async fn a_laptop_reaches_it_by_service_account(world: &mut World) -> Result<()> {
-    let port = PORTS
-        .into_iter()
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .context("no port is free")?;
+    let port = free_port()?;
     let laptop = world.laptop()?;
     let said = laptop
         .ask(&["forward", &format!("{port}=http@{SHOP}/pages")])
@@ -62,6 +59,14 @@ pub(crate) async fn a_laptop_reaches_it_by_service_account(world: &mut World) ->
     ensure!(name.starts_with("pages-"), "it is {name:?}");
     world.port = Some(port);
     Ok(())
+}
+
+/// A port of this machine for a program that a step starts.
+pub(crate) fn free_port() -> Result<u16> {
+    PORTS
+        .into_iter()
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .context("no port is free")
 }
 
 /// What `curl` gets there.

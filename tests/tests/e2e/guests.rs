@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
-use peerup_crds::{Peer, PeerNetwork};
+use peerup_crds::Peer;
+use peerup_tests::story::SHOP;
 use peerup_tests::story::laptop::{Laptop, text_of};
-use peerup_tests::story::{NETWORK, SHOP};
 use peerup_tests::wait::patiently;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::first_use::free_port;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -42,7 +42,7 @@ pub(crate) async fn a_laptop_invites_a_guest_whom_nobody_else_meets(
         story.contains("as visitor, guest of laptop"),
         "it is no guest"
     );
-    let port = free_port().await?;
+    let port = free_port()?;
     succeeds(&guest, &["forward", &format!("{port}=note@laptop")]).await?;
     patiently("the guest to use the service", LIMIT, async || {
         let said = read(port).await?;
@@ -101,13 +101,9 @@ async fn invite(laptop: &Laptop) -> Result<String> {
 }
 
 async fn allow(world: &World, guests: &str) -> Result<()> {
-    let patch = json!({"spec": {"pairing": {"guests": guests}}});
-    println!("$ kubectl patch pnet {NETWORK} -n {SHOP} --type merge -p '{patch}'");
-    let networks = Api::<PeerNetwork>::namespaced(world.cluster.client.clone(), SHOP);
-    networks
-        .patch(NETWORK, &PatchParams::default(), &Patch::Merge(patch))
-        .await?;
-    Ok(())
+    world
+        .patch_network(json!({"pairing": {"guests": guests}}))
+        .await
 }
 
 async fn succeeds(peer: &Laptop, words: &[&str]) -> Result<()> {
@@ -126,10 +122,6 @@ async fn greeter() -> Result<u16> {
         }
     });
     Ok(port)
-}
-
-async fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
 }
 
 async fn read(port: u16) -> Result<String> {
