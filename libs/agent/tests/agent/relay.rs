@@ -1,7 +1,10 @@
 //! A network whose operator is a table in memory, and its relay: a real node that pairs, exchanges records, serves
 //! the roster and takes reports.
 
+// The tests of the CLI take this file in, too.
+#[path = "relay/guests.rs"]
 mod guests;
+#[path = "relay/streams.rs"]
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
