@@ -94,16 +94,19 @@ impl Session {
     /// Closes a connection, and waits until it is no more, or [`CLOSING`].
     pub(crate) async fn close(&self, connection: ConnectionId) {
         self.node.close_connection(connection).await;
-        let mut surroundings = self.watch_surroundings();
-        let closed = async {
-            while lock(&self.connections).contains_key(&connection) {
-                if surroundings.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if timeout(CLOSING, closed).await.is_err() {
+        let closed = timeout(CLOSING, self.until_closed(connection)).await;
+        if closed.is_err() {
             tracing::debug!(?connection, "the connection is still closing");
+        }
+    }
+
+    /// Waits until the connection is no more.
+    pub(crate) async fn until_closed(&self, connection: ConnectionId) {
+        let mut surroundings = self.watch_surroundings();
+        while lock(&self.connections).contains_key(&connection) {
+            if surroundings.changed().await.is_err() {
+                return;
+            }
         }
     }
 
