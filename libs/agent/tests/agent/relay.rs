@@ -51,6 +51,8 @@ pub(crate) struct Network {
     pub(crate) life: u64,
     /// What whoever asks for the roster gets instead of it, one after the other.
     pub(crate) nonsense: Mutex<Vec<Vec<u8>>>,
+    /// Who is told nothing new.
+    pub(crate) deaf: Mutex<Option<PeerId>>,
     book: Mutex<Book>,
     /// Woken when the book changes.
     version: watch::Sender<u64>,
@@ -80,6 +82,7 @@ impl Network {
             relay_seed: Secret::new(rand::random()),
             life,
             nonsense: Mutex::default(),
+            deaf: Mutex::default(),
             book: Mutex::default(),
             version: watch::Sender::new(1),
         })

@@ -56,8 +56,11 @@ pub(super) async fn roster(network: &Network, peer: PeerId, mut stream: Stream) 
             }
         }
         let closed = read_frame_within(&mut stream, MAX_LONG_FRAME, Duration::from_secs(600));
+        let news = async {
+            while version.changed().await.is_ok() && *network.deaf.lock().unwrap() == Some(peer) {}
+        };
         tokio::select! {
-            _ = version.changed() => (),
+            () = news => (),
             _ = closed => return,
         }
     }
