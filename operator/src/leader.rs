@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock, config::Config};
 
-/// How long a lease is good without renewal.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long a lease is good without renewal; this and [`BELIEVE`] are what Kubernetes' own controllers have.
+const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed, and how often others look.
 const RENEW: Duration = Duration::from_secs(2);
+/// How soon it is tried again after a call that failed: one that the API server is slow to answer must not end a term.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How long the holder believes in it after a renewal: it stops before others begin.
-const BELIEVE: Duration = Duration::from_secs(7);
+const BELIEVE: Duration = Duration::from_secs(10);
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(3);
 
@@ -193,7 +195,7 @@ impl Campaign {
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(RENEW) => {}
+                () = tokio::time::sleep(if self.failing { AGAIN } else { RENEW }) => {}
             }
         }
         if self.leadership.is_leader() {

@@ -23,8 +23,8 @@ use super::problem::Refusal;
 const MOST_TOKENS: usize = 32_768;
 /// Sources that are remembered.
 const MOST_SOURCES: usize = 4096;
-/// Reviews at a time.
-const MOST_REVIEWS: usize = 64;
+/// Reviews at a time: a leader that is new asks for all tokens anew, and must not keep the API server from its Lease.
+const MOST_REVIEWS: usize = 16;
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 

@@ -88,6 +88,13 @@ impl Sample {
 }
 
 impl Cost {
+    /// Leaves out what the measurement wrote itself, by verb and resource.
+    #[must_use]
+    pub fn without(mut self, own: &[&str]) -> Self {
+        self.writes.retain(|name, _| !own.contains(&name.as_str()));
+        self
+    }
+
     /// Writes a second, of all clients of the API server.
     #[must_use]
     pub fn writes_per_second(&self) -> f64 {

@@ -1,26 +1,26 @@
-//! Pods with their Peers and tokens, and their reports.
+//! Very many pods that report, and what becomes of them.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::{Client, ResourceExt};
-use peerup_crds::{Peer, PeerNetwork, names};
-use peerup_protocol::{SigningKey, id};
-use serde_json::{Value, json};
+use peerup_crds::PeerNetwork;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::light::{self, Light};
-use crate::operator::{Home, Operator};
+use super::reporter::{NETWORK, Reporter, Seat, Sent};
+use crate::light::Light;
+use crate::operator::{Home, Operator, opted_in};
 use crate::wait::{eventually, patiently};
 
-/// The network.
-const NETWORK: &str = "main";
 /// Requests to the API server that are under way at once while things are set up.
 const AT_ONCE: usize = 32;
 /// Reporters that share an address, as pods behind one node's address would.
@@ -28,41 +28,55 @@ const PER_ADDRESS: usize = 40;
 /// Between two reports of one pod, as a network's default says; ±20 %.
 const PERIOD: Duration = Duration::from_secs(30);
 const SETUP: Duration = Duration::from_secs(120);
+/// The operator's Lease, by default.
+const LEASE: &str = "peerup-operator";
+/// Pods that are there for a moment beside those that they replace.
+const SURPLUS: usize = 500;
 
 /// All of it; the reporters end with it.
 pub struct Crowd {
     /// A client of the API server.
     pub client: Client,
     operator: Operator,
+    home: Home,
     http: reqwest::Client,
-    reporters: Vec<Arc<Reporter>>,
+    places: Vec<Arc<Place>>,
+    numbers: AtomicUsize,
     sent: Arc<Sent>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     _light: Light,
 }
 
-/// How reports were answered.
-#[derive(Debug, Default)]
-struct Sent {
-    taken: AtomicU64,
-    refused: AtomicU64,
+/// A pod, and later the one that replaces it.
+struct Place {
+    seat: Seat,
+    reporter: Mutex<Arc<Reporter>>,
 }
 
-/// One pod that reports.
-struct Reporter {
-    token: String,
-    url: String,
-    http: reqwest::Client,
-    poor: AtomicBool,
-    changed: AtomicU64,
+impl Place {
+    fn reporter(&self) -> Arc<Reporter> {
+        let reporter = self.reporter.lock().unwrap_or_else(PoisonError::into_inner);
+        reporter.clone()
+    }
+
+    /// Another pod takes the place; then the former one goes.
+    async fn replace(&self, number: usize, sent: &Sent) -> Result<()> {
+        let next = Arc::new(self.seat.take(number).await?);
+        let former = {
+            let mut reporter = self.reporter.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *reporter, next.clone())
+        };
+        next.report(sent).await;
+        self.seat.leave(&former).await
+    }
 }
 
 impl Crowd {
-    /// Starts API server and operator, and stores so many pods with their Peers.
+    /// Starts API server and operator, and stores so many pods with their Peers; each reports from then on.
     pub async fn gather(count: usize) -> Result<Self> {
         let light = Light::start()?;
         let client = light.client().await?;
-        let namespace = light::namespace(&client, "crowd").await?;
+        let namespace = opted_in(&client, "crowd").await?;
         let home = Home::new(&light, &client, &[&namespace]).await?;
         let operator = home.start().await?;
         let network = network(&client, &namespace, count).await?;
@@ -74,23 +88,37 @@ impl Crowd {
         let ca = home.ca().await?;
         let sources = sources(count, &ca)?;
         let made = stream::iter(0..count).map(|number| {
-            let http = sources[number / PER_ADDRESS].clone();
-            let url = format!("{}/v1/report", operator.url);
-            let (client, network) = (&client, &network);
+            let seat = Seat {
+                client: client.clone(),
+                network: network.clone(),
+                url: format!("{}/v1/report", operator.url),
+                http: sources[number / PER_ADDRESS].clone(),
+            };
             async move {
-                reporter(client, network, number, url, http)
-                    .await
-                    .map(Arc::new)
+                let reporter = Mutex::new(Arc::new(seat.take(number).await?));
+                anyhow::Ok(Arc::new(Place { seat, reporter }))
             }
         });
-        let reporters = made.buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut made = made.buffer_unordered(AT_ONCE);
+        let (sent, mut places, mut tasks) = (Arc::<Sent>::default(), Vec::new(), Vec::new());
+        while let Some(place) = made.try_next().await? {
+            tasks.push(tokio::spawn(report(
+                place.clone(),
+                sent.clone(),
+                tasks.len(),
+            )));
+            places.push(place);
+        }
+        drop(made);
         Ok(Self {
             client,
             operator,
+            home,
             http: reqwest::Client::builder().no_proxy().build()?,
-            reporters,
-            sent: Arc::default(),
-            tasks: Vec::new(),
+            places,
+            numbers: AtomicUsize::new(count),
+            sent,
+            tasks,
             _light: light,
         })
     }
@@ -101,22 +129,9 @@ impl Crowd {
         self.operator.program.id()
     }
 
-    /// Lets all begin to report, each at its own time within a period, and waits until what they say first is written.
-    pub async fn settle(&mut self, limit: Duration) -> Result<()> {
-        for (number, reporter) in self.reporters.iter().enumerate() {
-            let (reporter, sent) = (reporter.clone(), self.sent.clone());
-            let first = PERIOD.mul_f64(spread(number));
-            let period = PERIOD.mul_f64(0.8 + 0.4 * spread(number.wrapping_mul(7) + 3));
-            self.tasks.push(tokio::spawn(async move {
-                let mut ticks =
-                    tokio::time::interval_at(tokio::time::Instant::now() + first, period);
-                loop {
-                    ticks.tick().await;
-                    reporter.report(&sent).await;
-                }
-            }));
-        }
-        let wanted = self.reporters.len() as u64;
+    /// Waits until what all said first is written.
+    pub async fn settle(&self, limit: Duration) -> Result<()> {
+        let wanted = self.places.len() as u64;
         patiently("all to be graded", limit, async || {
             let (graded, waiting) = (self.graded("C").await?, self.waiting().await?);
             ensure!(
@@ -131,36 +146,67 @@ impl Crowd {
 
     /// For so long, changes this share of all grades a minute, evenly in time; answers how many.
     pub async fn change(&self, share: f64, span: Duration) -> usize {
-        let per_second = self.reporters.len() as f64 * share / 60.0;
-        let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));
-        let end = tokio::time::Instant::now() + span;
+        let mut pace = self.pace(share, span);
         let mut changed = 0;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = tokio::time::sleep_until(end) => return changed,
-            }
-            // a stride without a common divisor visits all before any again
-            let reporter = &self.reporters[changed * 7919 % self.reporters.len()];
-            reporter.poor.fetch_xor(true, Ordering::Relaxed);
-            reporter.changed.store(now(), Ordering::Relaxed);
-            let (reporter, sent) = (reporter.clone(), self.sent.clone());
+        while pace.next().await {
+            let reporter = self.place(changed).reporter();
+            reporter.change();
+            let sent = self.sent.clone();
             tokio::spawn(async move { reporter.report(&sent).await });
             changed += 1;
         }
+        changed
+    }
+
+    /// For so long, replaces this share of all pods a minute, evenly in time; answers how many.
+    pub async fn replace(&self, share: f64, span: Duration) -> Result<usize> {
+        let mut pace = self.pace(share, span);
+        let mut replacing = JoinSet::new();
+        while pace.next().await {
+            // not those whose grades change at the same time
+            let place = self.place(replacing.len() + self.places.len() / 2).clone();
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+            let sent = self.sent.clone();
+            replacing.spawn(async move { place.replace(number, &sent).await });
+        }
+        let count = replacing.len();
+        for replaced in replacing.join_all().await {
+            replaced.context("replace a pod")?;
+        }
+        Ok(count)
+    }
+
+    fn pace(&self, share: f64, span: Duration) -> Pace {
+        let per_second = self.places.len() as f64 * share / 60.0;
+        Pace {
+            ticks: tokio::time::interval(Duration::from_secs_f64(1.0 / per_second)),
+            end: Instant::now() + span,
+        }
+    }
+
+    /// A stride without a common divisor visits all before any again.
+    fn place(&self, turn: usize) -> &Arc<Place> {
+        &self.places[turn * 7919 % self.places.len()]
     }
 
     /// Waits until the operator counts exactly the grades that were reported, and nobody as silent.
     pub async fn agrees(&self, limit: Duration) -> Result<()> {
-        let poor = |reporter: &&Arc<Reporter>| reporter.poor.load(Ordering::Relaxed);
-        let poor = self.reporters.iter().filter(poor).count() as u64;
-        let well = self.reporters.len() as u64 - poor;
+        let poor = |place: &&Arc<Place>| place.reporter().poor.load(Ordering::Relaxed);
+        let poor = self.places.iter().filter(poor).count() as u64;
+        let well = self.places.len() as u64 - poor;
         patiently("the last changes to be written", limit, async || {
             let found = (self.graded("C").await?, self.graded("D").await?);
             ensure!(found == (well, poor), "{found:?}, not {:?}", (well, poor));
             Ok(())
         })
         .await
+    }
+
+    /// How often the lease got a holder: once more for each time that the operator lost it.
+    pub async fn elections(&self) -> Result<i32> {
+        let leases = Api::<Lease>::namespaced(self.client.clone(), &self.home.namespace);
+        let spec = leases.get(LEASE).await?.spec.context("an empty Lease")?;
+        spec.lease_transitions.context("nobody has held the Lease")
     }
 
     /// Reports that were taken, and those that were not.
@@ -197,6 +243,31 @@ impl Crowd {
     }
 }
 
+/// Reports at once, as a sidecar that has measured for the first time, and then for ever.
+async fn report(place: Arc<Place>, sent: Arc<Sent>, number: usize) {
+    let mut ticks = tokio::time::interval(PERIOD.mul_f64(0.8 + 0.4 * spread(number)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        place.reporter().report(&sent).await;
+    }
+}
+
+/// Evenly in time, until the end.
+struct Pace {
+    ticks: tokio::time::Interval,
+    end: Instant,
+}
+
+impl Pace {
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.ticks.tick() => Instant::now() < self.end,
+            () = tokio::time::sleep_until(self.end) => false,
+        }
+    }
+}
+
 impl Drop for Crowd {
     fn drop(&mut self) {
         for task in &self.tasks {
@@ -205,35 +276,11 @@ impl Drop for Crowd {
     }
 }
 
-impl Reporter {
-    async fn report(&self, sent: &Sent) {
-        let request = self.http.post(&self.url).bearer_auth(&self.token);
-        let answer = request.body(self.words().to_string()).send().await;
-        let taken = answer.is_ok_and(|answer| answer.status().is_success());
-        let count = if taken { &sent.taken } else { &sent.refused };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn words(&self) -> Value {
-        let (grade, evidence, mapping) = if self.poor.load(Ordering::Relaxed) {
-            ("D", "mapping-differs", "AddressDependent")
-        } else {
-            ("C", "filtering-untestable", "EndpointIndependent")
-        };
-        json!({ "report": {
-            "grade": grade, "gradeReason": "as a simulation says", "scope": "Internal", "natType": "EndpointIndependent",
-            "mapping": mapping, "filtering": "Unknown", "confidence": "Measured", "evidence": [evidence],
-            "publicAddresses": ["10.244.1.7"], "path": "Relayed", "relays": [],
-            "changedTime": self.changed.load(Ordering::Relaxed), "version": "0.1.0",
-        } })
-    }
-}
-
 async fn network(client: &Client, namespace: &str, count: usize) -> Result<PeerNetwork> {
     let api = Api::<PeerNetwork>::namespaced(client.clone(), namespace);
     let network = serde_json::from_value(json!({
         "apiVersion": "peerup.dev/v1alpha1", "kind": "PeerNetwork", "metadata": { "name": NETWORK },
-        "spec": { "peers": { "maxPeers": count } },
+        "spec": { "peers": { "maxPeers": count + SURPLUS } },
     }))?;
     api.create(&PostParams::default(), &network).await?;
     eventually("the network to be set up", SETUP, async || {
@@ -263,87 +310,8 @@ fn sources(count: usize, ca: &str) -> Result<Vec<reqwest::Client>> {
         .collect()
 }
 
-/// A pod as the webhook leaves it, its Peer as attestation does, and a token as the kubelet gets it.
-async fn reporter(
-    client: &Client,
-    network: &PeerNetwork,
-    number: usize,
-    url: String,
-    http: reqwest::Client,
-) -> Result<Reporter> {
-    let namespace = network.namespace().context("no namespace")?;
-    let (name, uid) = (format!("pod-{number}"), network.uid().context("no uid")?);
-    let labels = json!({ names::labels::INJECTED: "true", names::labels::NETWORK_UID: uid });
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": { "name": name, "labels": labels },
-        "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
-    }))?;
-    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
-    let pod = pods.create(&PostParams::default(), &pod).await?;
-    let token = token(client, &namespace, &pod).await?;
-    let peers = Api::<Peer>::namespaced(client.clone(), &namespace);
-    let peer = serde_json::from_value(peer(&pod, number, &uid)?)?;
-    peers.create(&PostParams::default(), &peer).await?;
-    Ok(Reporter {
-        token,
-        url,
-        http,
-        poor: AtomicBool::new(false),
-        changed: AtomicU64::new(now()),
-    })
-}
-
-async fn token(client: &Client, namespace: &str, pod: &Pod) -> Result<String> {
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![names::audience(namespace, NETWORK)],
-            bound_object_ref: Some(BoundObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                name: Some(pod.name_any()),
-                uid: pod.uid(),
-            }),
-            expiration_seconds: Some(4 * 3600),
-        },
-        ..TokenRequest::default()
-    };
-    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
-    let answer = accounts
-        .create_token_request("default", &PostParams::default(), &request)
-        .await?;
-    Ok(answer.status.context("no token")?.token)
-}
-
-fn peer(pod: &Pod, number: usize, network_uid: &str) -> Result<Value> {
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-    let peer_id = id::peer_id(&SigningKey::from_bytes(&seed).verifying_key());
-    let (name, namespace) = (pod.name_any(), pod.namespace().context("no namespace")?);
-    Ok(json!({
-        "apiVersion": "peerup.dev/v1alpha1", "kind": "Peer",
-        "metadata": {
-            "name": names::peer(NETWORK, &name),
-            "labels": { names::labels::NETWORK_UID: network_uid, names::labels::MANAGED_BY: names::labels::OPERATOR },
-            "finalizers": [names::finalizers::PEER],
-        },
-        "spec": {
-            "networkRef": { "name": NETWORK }, "peerID": peer_id.to_string(), "serial": format!("{:016x}", number + 1),
-            "subject": format!("sa:{namespace}/default"), "type": "Pod", "method": "Attested", "displayName": name,
-            "podRef": {
-                "namespace": namespace, "name": name, "uid": pod.uid(), "serviceAccount": "default", "nodeName": "node",
-            },
-            "state": "Active",
-        },
-    }))
-}
-
 /// A fraction of 1 for each number, evenly spread.
 fn spread(number: usize) -> f64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
     (number as f64 * GOLDEN).fract()
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
