@@ -2,10 +2,10 @@
 
 use peerup_pairing::{invite, join};
 use peerup_protocol::frame::{
-    GuestRequest, GuestResponse, InviteAnswer, InviteRegistration, JoinRequest, JoinResponse,
-    MAX_LONG_FRAME, MemberHello, MemberLists, Ping, ProbeAnswer, ProbeAsk, ReportFrame,
-    ReportPeriods, RosterAnswer, RosterAsk, RosterPage, TraceAnswer, VerifyCommit, VerifyDecision,
-    VerifyNonce, pages,
+    DirectAddress, DirectOffer, DirectOutcome, GuestRequest, GuestResponse, InviteAnswer,
+    InviteRegistration, JoinRequest, JoinResponse, MAX_LONG_FRAME, MemberHello, MemberLists, Ping,
+    ProbeAnswer, ProbeAsk, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage,
+    TraceAnswer, VerifyCommit, VerifyDecision, VerifyNonce, pages,
 };
 
 use crate::property::decode;
@@ -62,6 +62,20 @@ pub(crate) fn ping_and_trace(data: &[u8]) -> bool {
     let ping = decode(data, Ping::decode, Ping::encode);
     let trace = decode(data, TraceAnswer::decode, TraceAnswer::encode);
     ping.is_some() || trace.is_some()
+}
+
+/// Both frames on `direct`; no address is told that nobody may be made to dial.
+pub(crate) fn direct(data: &[u8]) -> bool {
+    let offer = decode(data, DirectOffer::decode, DirectOffer::encode);
+    let told = offer.iter().flat_map(|offer| &offer.addresses);
+    for address in told {
+        let again = DirectAddress::from_multiaddr(&address.multiaddr());
+        assert_eq!(again, Some(*address), "an address that is none");
+        assert!(!address.ip().is_unspecified() && !address.ip().is_multicast());
+        assert!(address.port() >= 1024);
+    }
+    let outcome = decode(data, DirectOutcome::decode, |outcome| outcome.encode());
+    offer.is_some() || outcome.is_some()
 }
 
 /// Both frames on `member`.

@@ -36,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("api-request", api::requests),
     ("code", code::text),
     ("code-payload", code::payload),
+    ("direct", frames::direct),
     ("expose", service::expose),
     ("forward", service::forward),
     ("guest-grant", records::guest),

@@ -1,6 +1,7 @@
 //! Bodies of frames on admitted and member streams. On the stream each stands
 //! behind a u16 length.
 
+mod direct;
 mod invite;
 mod join;
 mod member;
@@ -13,6 +14,10 @@ mod tests;
 mod trace;
 mod verify;
 
+pub use direct::{
+    DirectAddress, DirectOffer, DirectOutcome, DirectSide, DirectTransport, MAX_DIRECT_ADDRESSES,
+    MIN_DIRECT_PORT,
+};
 pub use invite::{GuestRequest, GuestResponse, InviteAnswer, InviteRegistration};
 pub use join::{JoinRequest, JoinResponse};
 pub use member::{MemberHello, MemberLists};

@@ -79,6 +79,12 @@ impl ProtocolNames {
         protocol(self.namespace.as_str(), "trace")
     }
 
+    /// Addresses without a relay; for members.
+    #[must_use]
+    pub fn direct(&self) -> String {
+        protocol(self.namespace.as_str(), "direct")
+    }
+
     /// A service's byte stream; for members.
     #[must_use]
     pub fn svc(&self, service: &ServiceName) -> String {
@@ -106,8 +112,9 @@ mod tests {
         let expected =
             ["kad", "roster", "report", "probe"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
         assert_eq!(admitted, expected);
-        let between_peers = [names.verify(), names.ping(), names.trace()];
-        let expected = ["verify", "ping", "trace"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
+        let between_peers = [names.verify(), names.ping(), names.trace(), names.direct()];
+        let expected =
+            ["verify", "ping", "trace", "direct"].map(|name| format!("/peerup/crew/{name}/1.0.0"));
         assert_eq!(between_peers, expected);
         let http = ServiceName::parse("http").unwrap();
         assert_eq!(names.svc(&http), "/peerup/crew/svc/http/1.0.0");

@@ -16,6 +16,7 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "api-request" => api::requests(),
         "code" => text::codes(),
         "code-payload" => text::code_payloads(),
+        "direct" => frames::directs(),
         "expose" => text::exposed(),
         "forward" => text::forwarded(),
         "guest-grant" => records::guests(),

@@ -129,6 +129,7 @@ proptest! {
         let _ = (GuestRequest::decode(&bytes), GuestResponse::decode(&bytes), TraceAnswer::decode(&bytes));
         let _ = (InviteRegistration::decode(&bytes), InviteAnswer::decode(&bytes), Ping::decode(&bytes));
         let _ = (VerifyCommit::decode(&bytes), VerifyNonce::decode(&bytes), VerifyDecision::decode(&bytes));
+        let _ = (DirectOffer::decode(&bytes), DirectOutcome::decode(&bytes));
     }
 
     /// Any change of one byte is another value or an error; what is read writes back as the same bytes.

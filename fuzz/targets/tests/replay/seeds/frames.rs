@@ -2,10 +2,11 @@
 
 use peerup_fuzz_targets::vectors::vectors;
 use peerup_protocol::frame::{
-    InviteAnswer, InviteRegistration, MemberHello, MemberLists, Ping, ProbeAnswer, ProbeAsk,
-    ProbeFrom, ReportFrame, ReportPeriods, RosterAnswer, RosterAsk, RosterPage, TraceAnswer,
-    VerifyCommit, VerifyDecision,
+    DirectAddress, DirectOffer, DirectOutcome, DirectSide, InviteAnswer, InviteRegistration,
+    MemberHello, MemberLists, Ping, ProbeAnswer, ProbeAsk, ProbeFrom, ReportFrame, ReportPeriods,
+    RosterAnswer, RosterAsk, RosterPage, TraceAnswer, VerifyCommit, VerifyDecision,
 };
+use peerup_protocol::grade::{Filtering, Grade, Mapping};
 use peerup_protocol::id::Serial;
 use peerup_protocol::record::Signed;
 use peerup_protocol::stun::{self, server};
@@ -80,6 +81,32 @@ pub(crate) fn pings_and_traces() -> Seeds {
             trace(false, "/ip6/2001:db8::6/udp/4001/quic-v1").encode(),
         ),
         ("relayed", trace(true, &circuit).encode()),
+    ]
+}
+
+pub(crate) fn directs() -> Seeds {
+    let address = |text: &str| DirectAddress::from_multiaddr(&text.parse().unwrap()).unwrap();
+    let full = DirectOffer {
+        addresses: vec![
+            address("/ip6/2001:db8::6/udp/4001/quic-v1"),
+            address("/ip6/2001:db8::6/tcp/4001"),
+            address("/ip4/192.0.2.6/udp/54001/quic-v1"),
+            address("/ip4/10.0.0.6/tcp/4001"),
+        ],
+        side: Some(DirectSide {
+            grade: Grade::B,
+            mapping: Mapping::EndpointIndependent,
+            filtering: Filtering::AddressDependent,
+        }),
+    };
+    let nowhere = DirectOffer {
+        addresses: Vec::new(),
+        side: None,
+    };
+    vec![
+        ("offer", full.encode()),
+        ("nowhere", nowhere.encode()),
+        ("not-reached", DirectOutcome::NotReached.encode()),
     ]
 }
 
