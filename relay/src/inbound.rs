@@ -93,8 +93,8 @@ impl Inbound {
             Protocol::Probe => probe::serve(self, from, stream).await,
             Protocol::Ping => answered(peer, path::answer_pings(&mut stream).await),
             Protocol::Trace => answered(peer, path::answer_trace(&mut stream).await),
-            // A relay offers neither.
-            Protocol::Verify | Protocol::Service(_) => (),
+            // A relay offers none of them.
+            Protocol::Verify | Protocol::Direct | Protocol::Service(_) => (),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::session::Session;
 use crate::shared::Shared;
 use crate::state::Store;
 use crate::status::{Board, Phase};
-use crate::{contacts, guard, inbound, link, measure, own_id};
+use crate::{contacts, direct, guard, inbound, link, measure, own_id};
 
 /// What an agent is started with.
 #[derive(Debug)]
@@ -325,6 +325,7 @@ impl Life {
             never = session.keep_shown() => match never {},
             never = link::run(&session) => match never {},
             never = contacts::run(&session) => match never {},
+            never = direct::run(&session) => match never {},
             never = measure::run(&session, &config.source, &self.settings) => match never {},
         };
         session.save().await;

@@ -9,6 +9,7 @@ use peerup_node::{ConnectionId, Event, PeerId, Protocol, Stream, member};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::direct;
 use crate::hosting;
 use crate::services;
 use crate::session::Session;
@@ -20,12 +21,15 @@ const MAX_EXCHANGES: usize = 64;
 const MAX_STRANGERS: usize = 8;
 /// Pings, traces and comparisons at once; more are reset.
 const MAX_QUESTIONS: usize = 64;
+/// Rounds for a direct connection at once that others begin; more are reset.
+const MAX_DIRECT: usize = 8;
 
 /// Tasks that serve streams; they end with it.
 struct Tasks {
     exchanges: JoinSet<()>,
     strangers: JoinSet<()>,
     questions: JoinSet<()>,
+    direct: JoinSet<()>,
     services: JoinSet<()>,
 }
 
@@ -35,6 +39,7 @@ pub(crate) async fn run(session: &Arc<Session>, mut events: mpsc::Receiver<Event
         exchanges: JoinSet::new(),
         strangers: JoinSet::new(),
         questions: JoinSet::new(),
+        direct: JoinSet::new(),
         services: JoinSet::new(),
     };
     while let Some(event) = events.recv().await {
@@ -67,6 +72,9 @@ impl Tasks {
             Protocol::Trace => spawn(&mut self.questions, MAX_QUESTIONS, trace(stream)),
             Protocol::Verify => spawn(&mut self.questions, MAX_QUESTIONS, async move {
                 verify::serve(&own, stream).await;
+            }),
+            Protocol::Direct => spawn(&mut self.direct, MAX_DIRECT, async move {
+                direct::serve(&own, stream).await;
             }),
             Protocol::Service(service) => {
                 let max = session.shared.services.max_inbound();

@@ -5,6 +5,7 @@
 //! Agent ── one cycle ──▶ enrol (attest, pair) ──▶ session ─┬─ inbound  what others open: exchanges, pings, services
 //!                          ▲                               ├─ links    one a relay: connect, reserve, roster
 //!                          └── attested and lapsed ────────├─ contacts member exchanges with other peers
+//!                                                          ├─ direct   connections without a relay
 //!                                                          ├─ guard    expiry, revocation, renewal
 //!                                                          └─ measure  prober's sockets, reports
 //! ```
@@ -27,6 +28,7 @@ mod agent;
 mod backoff;
 mod clock;
 mod contacts;
+mod direct;
 mod enrol;
 mod guard;
 mod handle;

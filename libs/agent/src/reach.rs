@@ -1,5 +1,6 @@
 //! The way to another peer when somebody needs it: a connection that is there, else a circuit through one of the
-//! peer's relays; records are exchanged before anything else, and one task dials while others wait.
+//! peer's relays, also when a direct connection does not answer; records are exchanged before anything else, and one
+//! task dials while others wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use multiaddr::Protocol as Part;
 use peerup_node::member::{self, ConnectError};
-use peerup_node::{Multiaddr, OpenError, PeerId, Protocol, Stream};
+use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol, Stream};
 
 use crate::address;
 use crate::membership::RelayAt;
@@ -84,6 +85,13 @@ pub(crate) async fn open(
         Err(OpenError::NotConnected | OpenError::Closed | OpenError::Io(_)) => (),
         // Or it is about to: the other side has not admitted this one there, and will be dialled again.
         Err(OpenError::Unsupported) => tokio::time::sleep(EXCHANGE).await,
+        // The network of one side may have changed without a word.
+        Err(OpenError::TimedOut) if session.is_direct(&peer) => {
+            session.direct.doubt(peer);
+            session.surroundings_changed();
+            let circuit = around(session, peer).await?;
+            return Ok(session.node.open_on(circuit, protocol).await?);
+        }
         Err(error @ (OpenError::TimedOut | OpenError::Busy)) => return Err(error.into()),
     }
     connect(session, peer).await?;
@@ -101,7 +109,20 @@ pub(crate) async fn connect(session: &Session, peer: PeerId) -> Result<(), Reach
         if connected(session).await.contains(&peer) {
             return Ok(());
         }
-        dial(session, peer).await
+        dial(session, peer).await.map(drop)
+    });
+    reached.await.unwrap_or(Err(ReachError::TimedOut))
+}
+
+/// A circuit, whatever else there is.
+async fn around(session: &Session, peer: PeerId) -> Result<ConnectionId, ReachError> {
+    let turn = session.turns.of(peer);
+    let reached = tokio::time::timeout(CONNECT, async {
+        let _mine = turn.queue.lock().await;
+        match session.circuit_to(&peer) {
+            Some(circuit) => Ok(circuit),
+            None => dial(session, peer).await,
+        }
     });
     reached.await.unwrap_or(Err(ReachError::TimedOut))
 }
@@ -114,7 +135,7 @@ async fn connected(session: &Session) -> Vec<PeerId> {
     members.into_iter().map(|(peer, _)| peer).collect()
 }
 
-async fn dial(session: &Session, peer: PeerId) -> Result<(), ReachError> {
+async fn dial(session: &Session, peer: PeerId) -> Result<ConnectionId, ReachError> {
     let relays = session.relays_to(&peer);
     let connected = connected(session).await;
     let mut addresses = Vec::new();
@@ -126,9 +147,9 @@ async fn dial(session: &Session, peer: PeerId) -> Result<(), ReachError> {
     if addresses.is_empty() {
         return Err(ReachError::NoRelay);
     }
-    member::connect(&session.node, session, peer, addresses).await?;
+    let connection = member::connect(&session.node, session, peer, addresses).await?;
     session.shaken();
-    Ok(())
+    Ok(connection)
 }
 
 /// A relay that is the other peer's and not this one's.

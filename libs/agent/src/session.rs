@@ -15,6 +15,7 @@ use peerup_protocol::{Multiaddr, PeerId, SigningKey};
 use tokio::sync::watch;
 
 use crate::clock::{now, timestamp};
+use crate::direct::Direct;
 use crate::hosting::Hosting;
 use crate::measure::Signals;
 use crate::membership::{Membership, Standing, Stored};
@@ -39,6 +40,7 @@ pub(crate) struct Session {
     pub(crate) turns: Turns,
     pub(crate) signals: Signals,
     pub(crate) hosting: Arc<Hosting>,
+    pub(crate) direct: Direct,
     store: Arc<Store>,
     pod: bool,
     membership: Mutex<Membership>,
@@ -57,6 +59,7 @@ impl Session {
         let (net, me, store) = (membership.net(), node.peer_id(), Arc::clone(&shared.store));
         let hosting = Hosting::load(net, me, shared.key.clone(), Arc::clone(&store));
         let session = Self {
+            direct: Direct::new(node.peer_id()),
             node,
             hosting: Arc::new(hosting),
             key: shared.key.clone(),
@@ -226,6 +229,7 @@ impl Session {
     /// A peer tells at which address it sees this one; only relays are believed.
     pub(crate) fn observed(&self, peer: PeerId, address: &Multiaddr) {
         let relays = self.all_relays();
+        self.direct.observed(peer, address, &relays);
         let seen = Origin {
             address: address.clone(),
             relayed: false,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libp2p::swarm::ConnectionId;
 use peerup_protocol::PeerId;
 
 use crate::probation::Counts;
@@ -109,6 +110,19 @@ pub struct Connections {
     pub quic: usize,
     /// Circuits through a relay.
     pub relayed: usize,
+}
+
+/// A connection that carries everything, at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Where it leads.
+    pub peer: PeerId,
+    /// Whether a relay lies between.
+    pub relayed: bool,
+    /// Streams of ours that are open on it, of both sides.
+    pub streams: usize,
 }
 
 /// The state of a node at a moment.

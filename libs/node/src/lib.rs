@@ -48,7 +48,7 @@ pub use libp2p::swarm::ConnectionId;
 pub use peerup_protocol::{Multiaddr, PeerId};
 
 pub use config::{Config, RelayLimits, Role};
-pub use counters::{Connections, Denied, Snapshot};
+pub use counters::{Connections, Denied, Snapshot, Way};
 pub use event::{Event, Origin};
 pub use node::{DhtError, DialError, Node, NodeError, OpenError, ReserveError, start};
 pub use probation::{Pool, ProbationLimits};

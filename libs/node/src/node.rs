@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     config::{Config, RelayLimits},
-    counters::Snapshot,
+    counters::{Snapshot, Way},
     event::Event,
     members::Rank,
     probation::{Pool, Refused},
@@ -334,6 +334,26 @@ impl Node {
     /// When the node has been shut down.
     pub async fn snapshot(&self) -> Result<Snapshot, NodeError> {
         self.ask(|reply| Command::Snapshot { reply })
+            .await
+            .ok_or(NodeError::Stopped)
+    }
+
+    /// The connections to admitted peers that carry everything, oldest first for each peer.
+    ///
+    /// # Errors
+    /// When the node has been shut down.
+    pub async fn ways(&self) -> Result<Vec<Way>, NodeError> {
+        self.ask(|reply| Command::Ways { reply })
+            .await
+            .ok_or(NodeError::Stopped)
+    }
+
+    /// The addresses of this machine at which this node can be dialled now, circuits not among them.
+    ///
+    /// # Errors
+    /// When the node has been shut down.
+    pub async fn listening(&self) -> Result<Vec<Multiaddr>, NodeError> {
+        self.ask(|reply| Command::Listening { reply })
             .await
             .ok_or(NodeError::Stopped)
     }

@@ -38,6 +38,8 @@ pub enum Protocol {
     Ping,
     /// How the other side sees the connection, served by all.
     Trace,
+    /// Addresses without a relay, served by peers.
+    Direct,
     /// Bytes of a service, served by peers that expose it.
     Service(ServiceName),
 }
@@ -54,6 +56,7 @@ impl Protocol {
             | Self::Verify
             | Self::Ping
             | Self::Trace
+            | Self::Direct
             | Self::Service(_) => false,
         }
     }
@@ -202,7 +205,7 @@ impl Offers {
 }
 
 /// Those that every node has or has not by its role.
-const FIXED: [Protocol; 9] = [
+const FIXED: [Protocol; 10] = [
     Protocol::Member,
     Protocol::Pair,
     Protocol::Invite,
@@ -212,6 +215,7 @@ const FIXED: [Protocol; 9] = [
     Protocol::Verify,
     Protocol::Ping,
     Protocol::Trace,
+    Protocol::Direct,
 ];
 
 fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
@@ -225,6 +229,7 @@ fn text(names: &ProtocolNames, protocol: &Protocol) -> String {
         Protocol::Verify => names.verify(),
         Protocol::Ping => names.ping(),
         Protocol::Trace => names.trace(),
+        Protocol::Direct => names.direct(),
         Protocol::Service(service) => names.svc(service),
     }
 }
@@ -239,7 +244,7 @@ fn serves(role: &Role, protocol: &Protocol) -> bool {
         | Protocol::Probe => {
             matches!(role, Role::Relay(_))
         }
-        Protocol::Verify | Protocol::Service(_) => matches!(role, Role::Peer),
+        Protocol::Verify | Protocol::Direct | Protocol::Service(_) => matches!(role, Role::Peer),
     }
 }
 
@@ -254,6 +259,7 @@ fn for_strangers(protocol: &Protocol) -> bool {
         | Protocol::Verify
         | Protocol::Ping
         | Protocol::Trace
+        | Protocol::Direct
         | Protocol::Service(_) => false,
     }
 }
@@ -267,6 +273,7 @@ fn for_guests(protocol: &Protocol) -> bool {
         | Protocol::Report
         | Protocol::Probe
         | Protocol::Verify
+        | Protocol::Direct
         | Protocol::Service(_) => false,
     }
 }

@@ -15,7 +15,7 @@ mod handler;
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -70,6 +70,15 @@ pub(crate) struct Link {
     pub(crate) relay: Option<PeerId>,
     /// Whether the peer was admitted when it was established.
     pub(crate) full: bool,
+    /// Held by its handler, and by each of its streams.
+    via: Weak<Via>,
+}
+
+impl Link {
+    /// Streams that are open here: not those that are being negotiated.
+    pub(crate) fn streams(&self) -> usize {
+        self.via.strong_count().saturating_sub(1)
+    }
 }
 
 pub(crate) struct Streams {
@@ -83,7 +92,7 @@ pub(crate) struct Streams {
     links: HashMap<PeerId, Vec<Link>>,
     slots: HashMap<PeerId, Slots>,
     /// Connections whose handler is made and that are not established yet: gated or not.
-    fresh: HashMap<ConnectionId, bool>,
+    fresh: HashMap<ConnectionId, (bool, Weak<Via>)>,
     queue: VecDeque<ToSwarm<Infallible, Open>>,
     waker: Option<Waker>,
 }
@@ -173,18 +182,19 @@ impl Streams {
     ) -> StreamHandler {
         let rank = self.members.rank(&peer);
         let full = rank.is_some();
-        self.fresh.insert(id, full);
+        let via = Arc::new(Via {
+            peer,
+            connection: id,
+            origin: Origin::of(endpoint),
+        });
+        self.fresh.insert(id, (full, Arc::downgrade(&via)));
         let slots = self
             .slots
             .entry(peer)
             .or_insert_with(|| Slots::new(MAX_PER_PEER))
             .clone();
         StreamHandler::new(
-            Via {
-                peer,
-                connection: id,
-                origin: Origin::of(endpoint),
-            },
+            via,
             match rank {
                 Some(Rank::Member) => self.offers.to_members(),
                 Some(Rank::Guest) => self.offers.to_guests(),
@@ -259,7 +269,7 @@ impl NetworkBehaviour for Streams {
     fn on_swarm_event(&mut self, event: FromSwarm) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                let full = self.fresh.remove(&event.connection_id).unwrap_or(false);
+                let (full, via) = self.fresh.remove(&event.connection_id).unwrap_or_default();
                 let origin = Origin::of(event.endpoint);
                 self.links.entry(event.peer_id).or_default().push(Link {
                     id: event.connection_id,
@@ -267,6 +277,7 @@ impl NetworkBehaviour for Streams {
                     relay: origin.relay(),
                     origin,
                     full,
+                    via,
                 });
             }
             FromSwarm::ConnectionClosed(event) => {

@@ -31,7 +31,7 @@ use crate::{
     carried::Carried,
     circuits::Circuits,
     config::{Config, RelayLimits},
-    counters::{Connections, Counters, Snapshot},
+    counters::{Connections, Counters, Snapshot, Way},
     dht::Queries,
     event::Event,
     gate::Gate,
@@ -96,6 +96,12 @@ pub(crate) enum Command {
     },
     Snapshot {
         reply: Reply<Snapshot>,
+    },
+    Ways {
+        reply: Reply<Vec<Way>>,
+    },
+    Listening {
+        reply: Reply<Vec<Multiaddr>>,
     },
     Shutdown {
         reply: Reply<()>,
@@ -256,6 +262,11 @@ impl Task {
                 self.queries.find(kad, &peer, reply);
             }
             Command::Snapshot { reply } => answer(reply, self.snapshot()),
+            Command::Ways { reply } => answer(reply, self.ways()),
+            Command::Listening { reply } => {
+                let all = self.swarm.listeners().cloned();
+                answer(reply, all.filter(|at| !targets::is_circuit(at)).collect());
+            }
             Command::Shutdown { reply } => drop(reply),
         }
     }
@@ -356,6 +367,18 @@ impl Task {
                 let _ = reply.send(Err(ReserveError::Refused(error.to_string())));
             }
         }
+    }
+
+    fn ways(&self) -> Vec<Way> {
+        let links = self.swarm.behaviour().streams.links();
+        let full = links.filter(|link| link.full);
+        full.map(|link| Way {
+            connection: link.id,
+            peer: link.peer,
+            relayed: link.origin.relayed,
+            streams: link.streams(),
+        })
+        .collect()
     }
 
     fn snapshot(&self) -> Snapshot {

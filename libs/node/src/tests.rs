@@ -15,3 +15,4 @@ mod probation;
 mod services;
 mod strangers;
 mod support;
+mod ways;

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// Any address beyond the own networks (TEST-NET-1): nothing is sent there.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// The same of IPv6 (documentation).
+const ELSEWHERE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 /// Any port (discard): nothing is sent there either.
 const PORT: u16 = 9;
 
@@ -26,6 +28,12 @@ pub(super) fn interfaces() -> Vec<IpAddr> {
 /// The address from which the default route starts: what a socket that is connected elsewhere is bound to.
 pub(super) fn route() -> Option<IpAddr> {
     source(ELSEWHERE)
+}
+
+/// The addresses from which the default routes of both IP versions start.
+pub(crate) fn routes() -> Vec<IpAddr> {
+    let sources = [ELSEWHERE, ELSEWHERE_V6].map(source);
+    sources.into_iter().flatten().collect()
 }
 
 /// The address from which packets to `remote` would leave; nothing without a route.

@@ -76,6 +76,22 @@ impl Session {
         .map(|(connection, _)| *connection)
     }
 
+    /// Whether a connection to `peer` goes without a relay.
+    pub(crate) fn is_direct(&self, peer: &PeerId) -> bool {
+        let connections = lock(&self.connections);
+        let mut all = connections.values();
+        all.any(|held| held.peer == *peer && !held.origin.relayed)
+    }
+
+    /// The newest circuit to `peer`.
+    pub(crate) fn circuit_to(&self, peer: &PeerId) -> Option<ConnectionId> {
+        let connections = lock(&self.connections);
+        let mut newest = connections.iter().rev();
+        newest
+            .find(|(_, held)| held.peer == *peer && held.origin.relayed)
+            .map(|(connection, _)| *connection)
+    }
+
     /// Direct connections to relays.
     pub(crate) fn relay_connections(&self) -> Vec<ToRelay> {
         let membership = self.membership();

@@ -1,9 +1,11 @@
 //! Whole agents on loopback, with real nodes, against a relay whose operator is a table in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod direct;
 mod groups;
 mod guests;
 mod programs;
+mod puppet;
 mod relay;
 mod services;
 mod verify;
@@ -56,7 +58,12 @@ impl Peer {
         Self::limited(dir, source, ServiceLimits::default())
     }
 
+    /// Listens nowhere, so that others reach it through the relay only.
     fn limited(dir: &Path, source: Source, limits: ServiceLimits) -> Self {
+        Self::listening(dir, source, limits, &[])
+    }
+
+    fn listening(dir: &Path, source: Source, limits: ServiceLimits, listen: &[&str]) -> Self {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -74,7 +81,7 @@ impl Peer {
             seed,
             stored,
             source,
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            listen: listen.iter().map(|at| at.parse().unwrap()).collect(),
             patience: Duration::from_millis(1500),
             board: board.clone(),
             metrics: metrics.clone(),

@@ -170,7 +170,7 @@ impl Network {
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn issue(&self, peer: PeerId, name: &PeerName) -> Signed {
+    pub(crate) fn issue(&self, peer: PeerId, name: &PeerName) -> Signed {
         let mut book = self.book.lock().unwrap();
         let former = book.records.get(&peer).map(|(record, _)| record.clone());
         let subject = book.subjects.get(name.as_str()).cloned();
@@ -197,7 +197,7 @@ impl Network {
         signed
     }
 
-    fn revocations(&self) -> KnownList {
+    pub(crate) fn revocations(&self) -> KnownList {
         let serials = self.book.lock().unwrap().revoked.clone();
         let (epoch, issued) = (*self.version.borrow(), now());
         let list = Revocations {
@@ -419,7 +419,9 @@ async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Eve
                 Protocol::Trace => path::answer_trace(&mut stream).await.unwrap(),
                 Protocol::Invite => guests::invite(&network, &node, peer, stream).await,
                 Protocol::Probe => panic!("nobody answers STUN here"),
-                Protocol::Verify | Protocol::Service(_) => panic!("a relay offers neither"),
+                Protocol::Verify | Protocol::Direct | Protocol::Service(_) => {
+                    panic!("a relay offers none of them")
+                }
             }
         });
     }

@@ -62,14 +62,14 @@ pub(crate) struct StreamHandler {
 
 impl StreamHandler {
     pub(super) fn new(
-        here: Via,
+        here: Arc<Via>,
         offered: Offered,
         events: PollSender<Event>,
         slots: Slots,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
-            here: Arc::new(here),
+            here,
             offered,
             events,
             slots,

@@ -79,8 +79,10 @@ impl Task {
         connection: ConnectionId,
         endpoint: &ConnectedPoint,
     ) {
-        if let Some(reply) = self.dials.remove(&connection) {
-            let _ = reply.send(Ok(connection));
+        let asked = self.dials.remove(&connection);
+        if asked.is_some_and(|reply| reply.send(Ok(connection)).is_err()) {
+            // Whoever dialled has given up: nobody would use it, or close it.
+            self.swarm.close_connection(connection);
         }
         let links = self.swarm.behaviour().streams.links_to(&peer);
         let admitted = links.iter().any(|l| l.id == connection && l.full);

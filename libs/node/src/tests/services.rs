@@ -55,6 +55,7 @@ async fn before_admission_there_are_none() {
         Protocol::Verify,
         Protocol::Ping,
         Protocol::Trace,
+        Protocol::Direct,
     ] {
         let opened = peer.node.open(server.id(), protocol.clone()).await;
         assert!(
