@@ -20,6 +20,7 @@ fn peer(name: &str, verification: Verification) -> Peer {
         badge: peerup_agent::status::Badge::Unverified,
         path: Path::None,
         relay: None,
+        relayed_reason: None,
     }
 }
 

@@ -15,12 +15,14 @@ mod addresses;
 mod exchange;
 mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peerup_node::{ConnectionId, Multiaddr, PeerId, Protocol, Way, path};
+use peerup_protocol::frame::DirectSide;
+use peerup_reachability::pair::Side;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -32,6 +34,8 @@ pub(crate) use exchange::serve;
 
 /// Least pause between two looks.
 const QUIET: Duration = Duration::from_millis(200);
+/// Peers of which it is known how they are reached.
+const MAX_SIDES: usize = 1024;
 /// Time for a ping on a connection that may be dead.
 const CHECK: Duration = Duration::from_secs(3);
 
@@ -43,6 +47,8 @@ pub(crate) struct Direct {
     seen: Mutex<Seen>,
     /// Peers whose direct connection did not answer.
     doubted: Mutex<BTreeSet<PeerId>>,
+    /// How others say that they are reached.
+    sides: Mutex<BTreeMap<PeerId, Side>>,
 }
 
 impl Direct {
@@ -51,6 +57,7 @@ impl Direct {
             plan: Mutex::new(Plan::new(me)),
             seen: Mutex::default(),
             doubted: Mutex::default(),
+            sides: Mutex::default(),
         }
     }
 
@@ -62,6 +69,24 @@ impl Direct {
     /// A direct connection to the peer did not answer.
     pub(crate) fn doubt(&self, peer: PeerId) {
         lock(&self.doubted).insert(peer);
+    }
+
+    /// How the peer said that it is reached, when it told its addresses last.
+    pub(crate) fn side(&self, peer: &PeerId) -> Option<Side> {
+        lock(&self.sides).get(peer).copied()
+    }
+
+    fn told(&self, peer: PeerId, side: Option<DirectSide>) {
+        let mut sides = lock(&self.sides);
+        match side {
+            Some(side) if sides.len() < MAX_SIDES || sides.contains_key(&peer) => {
+                sides.insert(peer, side.into());
+            }
+            Some(_) => (),
+            None => {
+                sides.remove(&peer);
+            }
+        }
     }
 
     fn network_changed(&self) {

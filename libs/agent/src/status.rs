@@ -240,6 +240,9 @@ pub struct Peer {
     /// The position in the network document of the relay between, if it is connected through one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<usize>,
+    /// Why it is not connected directly, as far as both sides have measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relayed_reason: Option<String>,
 }
 
 /// Services of this peer and local ports to those of others.

@@ -1,6 +1,7 @@
 //! Whether two peers can meet without a relay, by what each has measured, and why they do not.
 
-use peerup_protocol::grade::{Filtering, Grade, Mapping, Path};
+use peerup_protocol::frame::DirectSide;
+use peerup_protocol::grade::{Filtering, Grade, Mapping};
 use peerup_protocol::report::Report;
 
 /// What counts of one peer.
@@ -20,6 +21,16 @@ impl From<&Report> for Side {
             grade: report.grade,
             mapping: report.mapping,
             filtering: report.filtering,
+        }
+    }
+}
+
+impl From<DirectSide> for Side {
+    fn from(told: DirectSide) -> Self {
+        Self {
+            grade: told.grade,
+            mapping: told.mapping,
+            filtering: told.filtering,
         }
     }
 }
@@ -53,23 +64,17 @@ pub fn can_punch(a: &Side, b: &Side) -> bool {
     !is_hopeless(a, b) && !is_hopeless(b, a)
 }
 
-/// How two peers are connected, and why not better: a few words for people.
+/// Why two peers that have tried are not connected directly: a few words for people.
 #[must_use]
-pub fn words(path: Path, a: &Side, b: &Side) -> String {
-    match path {
-        Path::Direct => "direct".to_owned(),
-        Path::None => "not connected".to_owned(),
-        Path::Relayed if can_punch(a, b) => {
-            "relayed: a direct connection is possible, but there is none".to_owned()
-        }
-        Path::Relayed if a.grade == b.grade => {
-            format!("relayed: both sides are grade {}", a.grade)
-        }
-        Path::Relayed => {
-            let (better, worse) = (a.grade.max(b.grade), a.grade.min(b.grade));
-            format!("relayed: one side is grade {worse}, the other grade {better}")
-        }
+pub fn why_relayed(a: &Side, b: &Side) -> String {
+    if can_punch(a, b) {
+        return "neither side is reached where it says that it listens".to_owned();
     }
+    if a.grade == b.grade {
+        return format!("both sides are grade {}", a.grade);
+    }
+    let (better, worse) = (a.grade.max(b.grade), a.grade.min(b.grade));
+    format!("one side is grade {worse}, the other grade {better}")
 }
 
 #[cfg(test)]
@@ -141,30 +146,21 @@ mod tests {
 
     #[test]
     fn people_are_told_why() {
-        for (path, a, b, expected) in [
-            (Path::Direct, "symmetric", "symmetric", "direct"),
-            (Path::None, "open", "open", "not connected"),
+        for (a, b, expected) in [
+            ("symmetric", "by-address", "both sides are grade D"),
             (
-                Path::Relayed,
-                "symmetric",
-                "by-address",
-                "relayed: both sides are grade D",
-            ),
-            (
-                Path::Relayed,
                 "port-restricted",
                 "symmetric",
-                "relayed: one side is grade D, the other grade C",
+                "one side is grade D, the other grade C",
             ),
             (
-                Path::Relayed,
                 "port-restricted",
                 "full-cone",
-                "relayed: a direct connection is possible, but there is none",
+                "neither side is reached where it says that it listens",
             ),
         ] {
-            assert_eq!(words(path, &named(a), &named(b)), expected);
-            assert_eq!(words(path, &named(b), &named(a)), expected);
+            assert_eq!(why_relayed(&named(a), &named(b)), expected);
+            assert_eq!(why_relayed(&named(b), &named(a)), expected);
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) async fn ask(
     let own = Own::of(session, near).await?;
     write_frame(&mut stream, &own.offer.encode()).await?;
     let theirs = DirectOffer::decode(&read_frame(&mut stream, MAX_FRAME).await?)?;
+    session.direct.told(peer, theirs.side);
     let outcome = dial(session, peer, &theirs, &own).await;
     write_frame(&mut stream, &outcome.encode()).await?;
     match outcome {
@@ -69,6 +70,7 @@ pub(crate) async fn serve(session: &Session, mut stream: Stream) {
 
 async fn answer(session: &Session, peer: PeerId, stream: &mut Stream) -> Result<(), DirectError> {
     let theirs = DirectOffer::decode(&read_frame(stream, MAX_FRAME).await?)?;
+    session.direct.told(peer, theirs.side);
     let near = Near::of_circuit(&stream.origin().address);
     let own = Own::of(session, near).await?;
     write_frame(stream, &own.offer.encode()).await?;

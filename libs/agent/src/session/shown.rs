@@ -6,6 +6,7 @@ use std::time::Duration;
 use peerup_node::Snapshot;
 use peerup_protocol::grade::Path;
 use peerup_protocol::record::MemberRecord;
+use peerup_reachability::pair::{Side, why_relayed};
 
 use super::Session;
 use crate::status::{self, Badge, Role, Verification};
@@ -38,12 +39,18 @@ impl Session {
             .filter(|(peer, _)| !relays.contains(peer))
             .collect();
         let direct = others.iter().filter(|(_, direct)| *direct).count();
+        let report = self.board.status().reachability;
+        let own = report.as_ref().map(Side::from);
         let peers: Vec<_> = known
             .iter()
             .map(|(role, record)| {
                 let through = self.through(&record.peer, &relays);
                 let badge = self.badge(&record.peer);
-                peer_status(*role, record, badge, snapshot, through)
+                let mut peer = peer_status(*role, record, badge, snapshot, through);
+                let sides = own.zip(self.direct.side(&record.peer));
+                let sides = sides.filter(|_| peer.path == Path::Relayed);
+                peer.relayed_reason = sides.map(|(own, other)| why_relayed(&own, &other));
+                peer
             })
             .collect();
         self.board.update(|status| {
@@ -94,5 +101,6 @@ fn peer_status(
         badge,
         path,
         relay: through.filter(|_| path == Path::Relayed),
+        relayed_reason: None,
     }
 }

@@ -124,10 +124,12 @@ pub fn peers(peers: &[Peer]) -> impl Iterator<Item = String> {
 /// The way to another peer.
 fn way(peer: &Peer) -> String {
     let word = word(peer.path);
-    match peer.relay {
-        Some(ordinal) => format!("{word} through relay {ordinal}"),
-        None => word.to_owned(),
-    }
+    let through = peer
+        .relay
+        .map_or(String::new(), |ordinal| format!(" through relay {ordinal}"));
+    let why = peer.relayed_reason.as_ref();
+    let why = why.map_or(String::new(), |why| format!(" ({why})"));
+    format!("{word}{through}{why}")
 }
 
 fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
@@ -222,6 +224,7 @@ mod tests {
             badge: Badge::Unverified,
             path: Path::Relayed,
             relay: Some(1),
+            relayed_reason: Some("both sides are grade D".to_owned()),
         });
         status
     }
@@ -255,7 +258,7 @@ mod tests {
              record   ends in 23 h, 1970-01-02T00:00:00Z\n\
              path     relayed\n\
              relay    0 12D3relay connected, no reservation\n\
-             member   web-0 [UNVERIFIED] 12D3web relayed through relay 1 attested as local/shop/web/web-0\n"
+             member   web-0 [UNVERIFIED] 12D3web relayed through relay 1 (both sides are grade D) attested as local/shop/web/web-0\n"
         );
     }
 
@@ -294,6 +297,7 @@ mod tests {
         status.membership.as_mut().unwrap().sponsor = Some("home".to_owned());
         let home = &mut status.peers[0];
         (home.name, home.role) = ("home".to_owned(), Role::Sponsor);
+        home.relayed_reason = None;
         home.subject.clear();
         let text = render(&status, true, at(3600));
         for line in [
