@@ -20,10 +20,10 @@ pub enum HostKind {
 /// The host that an address begins with: an IP address in its usual text, or a DNS name.
 #[must_use]
 pub fn host(address: &Multiaddr) -> Option<(HostKind, String)> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some((HostKind::Ip4, ip.to_string())),
-        Protocol::Ip6(ip) => Some((HostKind::Ip6, ip.to_string())),
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some((HostKind::Ip4, ip.to_string())),
+        Some(Protocol::Ip6(ip)) => Some((HostKind::Ip6, ip.to_string())),
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
             Some((HostKind::Dns, name.into_owned()))
         }
         _ => None,

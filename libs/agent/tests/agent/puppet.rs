@@ -181,15 +181,15 @@ async fn serve(
                 protocol,
                 mut stream,
                 ..
-            } => match protocol {
-                Protocol::Member => {
+            } => {
+                if protocol == Protocol::Member {
                     let _ = member::serve(&node, &mut stream, peer, connection, &card).await;
-                }
-                Protocol::Ping => {
+                } else if protocol == Protocol::Ping {
                     tokio::spawn(async move { path::answer_pings(&mut stream).await });
+                } else {
+                    handed.send((protocol, stream)).await.unwrap();
                 }
-                other => handed.send((other, stream)).await.unwrap(),
-            },
+            }
             Event::Connected {
                 peer,
                 connection,

@@ -84,11 +84,9 @@ impl Changes {
     }
 
     fn has(&self, members: &BTreeMap<Serial, Entry>) -> bool {
-        let same = |((serial, (former, _)), (other, entry)): (
-            (&Serial, &(Entry, u64)),
-            (&Serial, &Entry),
-        )| { serial == other && former.said == entry.said };
-        self.members.len() == members.len() && self.members.iter().zip(members).all(same)
+        let known = self.members.iter();
+        let known = known.map(|(serial, (entry, _))| (serial, entry.said));
+        known.eq(members.iter().map(|(serial, entry)| (serial, entry.said)))
     }
 
     /// What is different since a state; `None` for one that is not known any more.
