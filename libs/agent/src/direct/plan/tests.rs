@@ -1,3 +1,5 @@
+//! Whom a peer asks for a direct connection, how often, and when a circuit is done with.
+
 use peerup_protocol::SigningKey;
 use peerup_protocol::id::peer_id;
 
