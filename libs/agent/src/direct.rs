@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use peerup_node::{ConnectionId, Multiaddr, PeerId, Protocol, Way, path};
+use peerup_node::{ConnectionId, Multiaddr, PeerId, Way};
 use peerup_protocol::frame::DirectSide;
 use peerup_reachability::pair::Side;
 use tokio::task::JoinSet;
@@ -169,13 +169,8 @@ fn ended(session: &Session, peer: PeerId, connected: bool) {
 
 /// Closes a connection that does not carry a ping: the next stream goes another way.
 async fn check(session: Arc<Session>, connection: ConnectionId) {
-    let answered = timeout(CHECK, async {
-        let Ok(mut stream) = session.node.open_on(connection, Protocol::Ping).await else {
-            return false;
-        };
-        path::ping(&mut stream, rand::random()).await.is_ok()
-    });
-    if !answered.await.unwrap_or(false) {
+    let answered = timeout(CHECK, session.answers(connection)).await;
+    if !answered.unwrap_or(false) {
         tracing::debug!(%connection, "direct connection does not answer, it is closed");
         session.node.close_connection(connection).await;
     }

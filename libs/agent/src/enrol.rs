@@ -98,6 +98,31 @@ pub(crate) async fn replaced(session: &Session, source: &Source) {
     }
 }
 
+/// Attempts that nobody answers, with growing pauses, for as long as patience lasts.
+struct Tries {
+    end: Instant,
+    backoff: Backoff,
+}
+
+impl Tries {
+    fn new(patience: Duration) -> Self {
+        Self {
+            end: Instant::now() + patience,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Waits until it is time for the next one; false when that would be too late.
+    async fn again(&mut self) -> bool {
+        let next = Instant::now() + self.backoff.after_failure(rand::random());
+        let in_time = next < self.end;
+        if in_time {
+            tokio::time::sleep_until(next).await;
+        }
+        in_time
+    }
+}
+
 /// Redeems a code, or an invite of a member, as long as `patience` lasts while nobody answers.
 pub(crate) async fn redeem(
     node: &Node,
@@ -119,8 +144,7 @@ async fn be_invited(
     name: &PeerName,
     patience: Duration,
 ) -> Result<Membership, AgentError> {
-    let end = Instant::now() + patience;
-    let mut backoff = Backoff::default();
+    let mut tries = Tries::new(patience);
     loop {
         match pair::redeem_invite(node, code, name, clock::now).await {
             Ok(invited) => return Ok(Membership::guest(node.peer_id(), code, invited)),
@@ -136,11 +160,9 @@ async fn be_invited(
                 | InviteError::NoWay),
             ) => tracing::info!(%error, "the inviter does not answer"),
         }
-        let again = Instant::now() + backoff.after_failure(rand::random());
-        if again >= end {
+        if !tries.again().await {
             return Err(AgentError::NoInviter);
         }
-        tokio::time::sleep_until(again).await;
     }
 }
 
@@ -153,8 +175,7 @@ async fn pair(
     name: &PeerName,
     patience: Duration,
 ) -> Result<Membership, AgentError> {
-    let end = Instant::now() + patience;
-    let mut backoff = Backoff::default();
+    let mut tries = Tries::new(patience);
     let mut code = code.clone();
     loop {
         code.responders.shuffle(&mut rand::rng());
@@ -174,11 +195,9 @@ async fn pair(
                 tracing::info!(%error, "no relay answered");
             }
         }
-        let again = Instant::now() + backoff.after_failure(rand::random());
-        if again >= end {
+        if !tries.again().await {
             return Err(AgentError::NoRelay);
         }
-        tokio::time::sleep_until(again).await;
     }
 }
 

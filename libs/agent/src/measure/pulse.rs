@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
-use peerup_node::{ConnectionId, Protocol, path};
+use peerup_node::ConnectionId;
 use tokio::time::{sleep, timeout};
 
 use super::facts;
@@ -74,10 +74,10 @@ async fn judge(
 
 /// Whether one of two pings comes back. The second one begins while the first may still be under way.
 async fn answers(session: &Session, connection: ConnectionId, patience: Duration) -> bool {
-    let first = ping(session, connection);
+    let first = session.answers(connection);
     let second = async {
         sleep(patience / 3).await;
-        ping(session, connection).await
+        session.answers(connection).await
     };
     tokio::pin!(first, second);
     let any = async {
@@ -87,13 +87,6 @@ async fn answers(session: &Session, connection: ConnectionId, patience: Duration
         }
     };
     timeout(patience, any).await.unwrap_or(false)
-}
-
-async fn ping(session: &Session, connection: ConnectionId) -> bool {
-    let Ok(mut stream) = session.node.open_on(connection, Protocol::Ping).await else {
-        return false;
-    };
-    path::ping(&mut stream, rand::random()).await.is_ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use peerup_node::{ConnectionId, Origin};
+use peerup_node::{ConnectionId, Origin, Protocol, path};
 use peerup_protocol::PeerId;
 use peerup_protocol::grade::IpVersion;
 use peerup_reachability::{Link, Transport};
@@ -114,6 +114,14 @@ impl Session {
         if closed.is_err() {
             tracing::debug!(?connection, "the connection is still closing");
         }
+    }
+
+    /// Whether a ping comes back on this very connection; callers bound the time.
+    pub(crate) async fn answers(&self, connection: ConnectionId) -> bool {
+        let Ok(mut stream) = self.node.open_on(connection, Protocol::Ping).await else {
+            return false;
+        };
+        path::ping(&mut stream, rand::random()).await.is_ok()
     }
 
     /// Waits until the connection is no more.
