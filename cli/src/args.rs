@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use peerup_protocol::id::{PeerName, ServiceName};
 use peerup_protocol::service::{Expose, Forward};
 
-use crate::invite::Ttl;
+use crate::invite;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -307,8 +307,8 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InviteArgs {
     /// How long the invite waits for its guest, 10m at most
-    #[arg(long, default_value = "10m", value_name = "TIME")]
-    pub(crate) ttl: Ttl,
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = invite::ttl)]
+    pub(crate) ttl: u32,
     /// Do not wait until the guest is there
     #[arg(long)]
     pub(crate) detach: bool,

@@ -137,7 +137,19 @@ mod tests {
                 panic!("{words}")
             };
             assert_eq!(plugin.args.target.namespace.as_deref(), Some("shop"));
-            assert_eq!((create.count, create.ttl.0), (3, 5400));
+            assert_eq!((create.count, create.ttl), (3, 5400));
+        }
+    }
+
+    #[test]
+    fn a_code_may_be_good_for_a_minute_or_a_week() {
+        for (time, seconds) in [("1m", 60), ("168h", 604_800)] {
+            let all = format!("kubectl-peerup pair create laptops --ttl {time}");
+            let plugin = Plugin::try_parse_from(all.split(' ')).unwrap();
+            let Command::Pair(Pair::Create(create)) = plugin.args.command else {
+                panic!("{all}")
+            };
+            assert_eq!(create.ttl, seconds);
         }
     }
 
@@ -147,7 +159,7 @@ mod tests {
             "--count 0",
             "--count 101",
             "--ttl 59s",
-            "--ttl 169h",
+            "--ttl 168h1s",
             "--ttl soon",
             "--ttl -1h",
             "--max-failed-attempts 0",

@@ -28,6 +28,7 @@ mod scratch;
 mod services;
 mod signals;
 mod source;
+mod span;
 mod status;
 mod stop;
 mod verify;

@@ -233,6 +233,16 @@ impl PeerRef {
     }
 }
 
+impl PairingCode {
+    /// The slot that this Peer has used.
+    #[must_use]
+    pub fn slot_of(&self, peer: &Peer) -> Option<&CodeStatus> {
+        let peer = PeerRef::of(peer);
+        let mut slots = self.status.as_ref()?.codes.iter();
+        slots.find(|slot| slot.peer_ref.as_ref() == Some(&peer))
+    }
+}
+
 /// Whether a code can be used. All but `Available` are final.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum SlotState {

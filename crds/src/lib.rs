@@ -30,8 +30,8 @@ pub use network::{
     AdvertisedAddresses, AllowedNamespaces, ContainerMode, DeletionPolicy, GradeCounts, Hold,
     ImagePullPolicy, Injection, InjectionCounts, LogLevel, ManagedRelay, NamespacesFrom, Pairing,
     PeerCounts, PeerNetwork, PeerNetworkSpec, PeerNetworkStatus, Peers, PodTemplate, Reachability,
-    Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, Switch, UsedGroup,
-    Verification,
+    Relay, RelayService, RelayState, RelayStatus, Revocation, ServiceType, StaleRevocations,
+    Switch, UsedGroup, Verification,
 };
 pub use peer::{
     NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerSpec, PeerState, PeerStatus, PeerType, PodRef,

@@ -251,6 +251,9 @@ pub struct Peers {
     pub retain_after_offline_seconds: u32,
     /// `Required`: services only with peers that somebody vouches for, by attestation or by comparing keys.
     pub verification: Verification,
+    /// `Refuse`: no new services at a peer that has not heard of revocations for 15 minutes; `Warn`: its status and
+    /// metrics tell.
+    pub stale_revocations: StaleRevocations,
 }
 
 impl Default for Peers {
@@ -261,8 +264,19 @@ impl Default for Peers {
             attested_ttl_seconds: 7_200,
             retain_after_offline_seconds: 2_592_000,
             verification: Verification::Preferred,
+            stale_revocations: StaleRevocations::Warn,
         }
     }
+}
+
+/// What a peer does that has not heard of revocations for long.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum StaleRevocations {
+    /// It tells.
+    #[default]
+    Warn,
+    /// It takes part in no new services.
+    Refuse,
 }
 
 /// Whether services need peers that somebody vouches for.

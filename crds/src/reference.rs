@@ -105,6 +105,7 @@ fn fields(text: &mut String, prefix: &str, schema: &Value) {
             bounds(property),
             said(property),
             said(&property["items"]),
+            said(&property["additionalProperties"]),
         ]
         .concat();
         section(

@@ -4,6 +4,7 @@ use kube::ResourceExt as _;
 use peerup_protocol::{
     Multiaddr,
     code::{MAX_ADDRESSES, Responder},
+    relay_address::{Purpose, purpose},
 };
 
 use crate::{PeerNetwork, RelayStatus, names};
@@ -48,19 +49,12 @@ pub fn responders(network: &PeerNetwork, side: Side) -> Vec<Responder> {
     let relays = status.into_iter().flat_map(|status| &status.relays);
     let responder = |relay: &RelayStatus| {
         let mut addresses = addresses(network, relay, side);
-        addresses.retain(is_dialable);
+        addresses.retain(|address| purpose(address) == Some(Purpose::Connection));
         addresses.truncate(MAX_ADDRESSES);
         let peer = relay.peer_id.parse().ok()?;
         (!addresses.is_empty()).then_some(Responder { peer, addresses })
     };
     relays.filter_map(responder).collect()
-}
-
-/// Whether peers dial it; STUN addresses are plain UDP.
-#[must_use]
-pub fn is_dialable(address: &Multiaddr) -> bool {
-    let text = address.to_string();
-    text.contains("/tcp/") || text.ends_with("/quic-v1")
 }
 
 #[cfg(test)]

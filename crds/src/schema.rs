@@ -6,7 +6,7 @@ use peerup_protocol::grade::{Confidence, Grade, NatType, Path, Scope};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::{PairingCode, Peer, PeerNetwork};
+use crate::{PairingCode, Peer, PeerNetwork, names::ports};
 
 /// Length that bounds a text for which no smaller one is said.
 const TEXT_MAX: u64 = 253;
@@ -206,6 +206,41 @@ pub(crate) fn stun_servers(_: &mut SchemaGenerator) -> Schema {
             "x-kubernetes-validations": [{
                 "rule": "self.matches('^([a-zA-Z0-9]([-.a-zA-Z0-9]*[a-zA-Z0-9])?|\\\\[[0-9a-fA-F:.]+\\\\]):[1-9][0-9]{0,4}$')",
                 "message": "must be a host and a port such as stun.example.com:3478 or [2001:db8::1]:3478"
+            }]
+        }
+    })
+}
+
+/// A relay's port; STUN has others of the same Service.
+pub(crate) fn relay_port(_: &mut SchemaGenerator) -> Schema {
+    let [stun, alternate] = [ports::STUN, ports::STUN_ALTERNATE];
+    json_schema!({
+        "type": "integer",
+        "format": "int32",
+        "minimum": 1,
+        "maximum": 65535,
+        "x-kubernetes-validations": [{
+            "rule": format!("!(self in [{stun}, {alternate}])"),
+            "message": format!("must not be {stun} or {alternate}: the Service has STUN there")
+        }]
+    })
+}
+
+/// Amounts of what a container can be given. One that Kubernetes does not take would be found out with every pod.
+pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 3,
+        "x-kubernetes-validations": [{
+            "rule": "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",
+            "message": "must name nothing but cpu, memory and ephemeral-storage"
+        }],
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 32,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))",
+                "message": "must be a quantity such as 100m or 64Mi that is not negative"
             }]
         }
     })

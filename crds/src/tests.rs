@@ -144,3 +144,34 @@ fn derived_names_stay_dns_labels() {
         "peerup.dev/shop/crew/relay"
     );
 }
+
+#[test]
+fn a_slot_is_of_the_peer_that_used_it_and_of_no_other_under_its_name() {
+    let peer = |uid: &str| -> Peer {
+        serde_json::from_value(json!({
+            "apiVersion": "peerup.dev/v1alpha1", "kind": "Peer",
+            "metadata": {"name": "crew.laptop", "uid": uid},
+            "spec": {
+                "networkRef": {"name": "crew"}, "peerID": "", "serial": "", "type": "External",
+                "method": "Code", "displayName": "laptop",
+            },
+        }))
+        .unwrap()
+    };
+    let mut code: PairingCode = serde_json::from_value(json!({
+        "apiVersion": "peerup.dev/v1alpha1", "kind": "PairingCode",
+        "metadata": {"name": "laptops"},
+        "spec": {"networkRef": {"name": "crew"}},
+        "status": {"codes": [
+            {"slot": 0, "hash": "", "publicKey": "", "state": "Available"},
+            {"slot": 1, "hash": "", "publicKey": "", "state": "Used",
+             "peerRef": {"name": "crew.laptop", "uid": "first"}},
+        ]},
+    }))
+    .unwrap();
+    let slot = |code: &PairingCode, uid| code.slot_of(&peer(uid)).map(|used| used.slot);
+    assert_eq!(slot(&code, "first"), Some(1));
+    assert_eq!(slot(&code, "second"), None);
+    code.status = None;
+    assert_eq!(slot(&code, "first"), None);
+}

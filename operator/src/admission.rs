@@ -11,6 +11,7 @@ pub mod review;
 pub mod select;
 
 mod merge;
+mod resources;
 mod server;
 mod sidecar;
 

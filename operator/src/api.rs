@@ -31,6 +31,7 @@ use axum::{
     response::IntoResponse,
 };
 use peerup_protocol::api::{HOP_HEADER, MAX_BODY, path};
+use peerup_serve::Limits;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,7 @@ use crate::{
     leader::Holder,
     tls::{
         Certificates,
-        listener::{self, BodyError, Limits},
+        listener::{self, BodyError},
     },
 };
 
@@ -54,6 +55,8 @@ const LIMITS: Limits = Limits {
     connections: 8192,
     per_source: 256,
     handshake: Duration::from_secs(10),
+    // sidecars and relays keep a connection for 5 s
+    idle: Duration::from_secs(10),
     life: Duration::from_secs(600),
     grace: Duration::from_secs(8),
 };

@@ -8,10 +8,14 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams},
+    core::PartialObjectMeta,
 };
-use peerup_crds::{PeerNetwork, names::labels};
+use peerup_crds::{
+    PeerNetwork,
+    names::{self, labels},
+};
 
-use crate::{config::Config, controller::title, errors, network::unless_gone};
+use crate::{config::Config, controller::title, errors, network::unless_gone, watches::Guarded};
 
 /// What could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +54,7 @@ pub async fn run(client: Client, config: &Config) -> Result<Vec<String>, Cleanup
     }
     let mut left = Vec::new();
     for namespace in scopes(config) {
-        let networks: Api<PeerNetwork> = api(&client, namespace);
+        let networks: Api<Guarded<PeerNetwork>> = api(&client, namespace);
         match networks.list(&ListParams::default()).await {
             Ok(networks) => left.extend(networks.iter().map(title)),
             Err(error) => unless_gone(error).map_err(at("list PeerNetworks"))?,
@@ -88,10 +92,18 @@ async fn delete_config_maps(client: &Client, namespace: Option<&str>) -> Result<
         labels::OPERATOR,
         labels::NETWORK_UID
     );
-    let found = api::<ConfigMap>(client, namespace)
-        .list_metadata(&ListParams::default().labels(&ours))
+    let found = api::<Guarded<PartialObjectMeta<ConfigMap>>>(client, namespace)
+        .list(&ListParams::default().labels(&ours))
         .await;
     for config_map in found.map_err(at("list ConfigMaps"))? {
+        // Anybody can give labels; what has another name is not ours, and the admission policies say so too.
+        let made_as = config_map
+            .labels()
+            .get(labels::NETWORK_UID)
+            .map(|uid| names::ca_config_map(uid));
+        if made_as.is_none_or(|name| name != config_map.name_any()) {
+            continue;
+        }
         let config_maps = Api::<ConfigMap>::namespaced(
             client.clone(),
             &config_map.namespace().unwrap_or_default(),

@@ -102,6 +102,9 @@ pub struct Config {
     /// Namespaces to serve; all if none is given.
     #[arg(long, env = "PEERUP_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
+    /// Namespaces that the webhook leaves out, beside those of Kubernetes and the operator's own.
+    #[arg(long, env = "PEERUP_EXCLUDED_NAMESPACES", value_delimiter = ',')]
+    pub excluded_namespaces: Vec<String>,
     /// Where the operator API listens (HTTPS).
     #[arg(long, env = "PEERUP_API_LISTEN", default_value = "0.0.0.0:9444")]
     pub api_listen: SocketAddr,
@@ -111,6 +114,9 @@ pub struct Config {
     /// Where metrics and health listen (HTTP).
     #[arg(long, env = "PEERUP_HTTP_LISTEN", default_value = "0.0.0.0:9465")]
     pub http_listen: SocketAddr,
+    /// How long callers are still served after SIGTERM, in seconds: until nobody is sent here any more.
+    #[arg(long, env = "PEERUP_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=15))]
+    pub drain_seconds: u64,
     /// Most writes of grades a second, joins aside.
     #[arg(long, env = "PEERUP_STATUS_WRITE_QPS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub status_write_qps: u32,

@@ -16,6 +16,7 @@ mod index;
 mod presence;
 mod reports;
 mod stores;
+mod written;
 
 pub use ca::CaBundle;
 pub use children::{ChildKey, Children, Kind};
@@ -24,6 +25,7 @@ pub use index::PeerIndex;
 pub use presence::{Presence, RelayPresence};
 pub use reports::{Heard, PeerKey, Reports};
 pub use stores::{Change, Stores, Watched};
+pub use written::Written;
 
 /// The cluster, the settings, and what is kept in memory.
 #[derive(Clone)]

@@ -18,7 +18,10 @@ use kube::{
         reflector::{Lookup, ObjectRef},
     },
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +34,9 @@ use crate::{
 const QUEUE: usize = 1024;
 /// Objects of one kind that are reconciled at once.
 const CONCURRENCY: u16 = 16;
+/// How long one reconcile may take: the API server may have died with a request, and nothing else would end the wait
+/// for its answer. The end of a term waits for it, too.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause before a failed reconcile is tried again.
 const SLOWEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -54,6 +60,15 @@ impl ReconcileError {
     /// For `map_err`: the call was for this.
     pub fn at(step: &'static str) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { step, source }
+    }
+
+    /// It was given up after this time. Only the API server is waited for.
+    #[must_use]
+    pub fn unanswered(patience: Duration) -> Self {
+        let seconds = patience.as_secs();
+        Self::Other(format!(
+            "the API server does not answer, given up after {seconds} s"
+        ))
     }
 
     /// Somebody else wrote first: look again and decide anew.
@@ -187,7 +202,9 @@ impl<R: Reconcile> Worker<R> {
     async fn once(&self, object: Arc<R::Object>) -> Result<Action, std::convert::Infallible> {
         let key = ObjectRef::from_obj(&*object);
         let begun = Instant::now();
-        let result = self.reconciler.reconcile(object).await;
+        let result = timeout(PATIENCE, self.reconciler.reconcile(object))
+            .await
+            .unwrap_or_else(|_| Err(ReconcileError::unanswered(PATIENCE)));
         self.metrics
             .reconcile_duration
             .with_label_values(&[R::NAME])

@@ -1,5 +1,8 @@
 //! Errors of the API server, in words that say what to do.
 
+/// Cause of a refusal to make something in a namespace that is being deleted (`core/v1`).
+const NAMESPACE_ENDING: &str = "NamespaceTerminating";
+
 /// What went wrong, for a person. A refusal by RBAC names verb and resource, as the API server says them.
 #[must_use]
 pub fn explain(error: &kube::Error) -> String {
@@ -17,6 +20,20 @@ pub fn explain(error: &kube::Error) -> String {
         }
         code => format!("the API server says {code}: {message}"),
     }
+}
+
+/// Whether the API server has decided against what it was asked, so that it says the same until somebody changes
+/// something. That it is busy, is not reached, or that a namespace is ending or gone is none.
+#[must_use]
+pub fn is_refusal(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let ending = causes
+        .into_iter()
+        .any(|cause| cause.reason == NAMESPACE_ENDING);
+    !ending && !matches!(status.code, 404 | 408 | 409 | 429 | 502..=504)
 }
 
 /// An error and its causes, separated by colons.
@@ -45,6 +62,22 @@ mod tests {
             message: message.to_owned(),
             ..Status::default()
         }))
+    }
+
+    #[test]
+    fn a_refusal_is_a_decision_and_no_trouble() {
+        for code in [400, 403, 413, 422, 500] {
+            assert!(is_refusal(&api(code, "no")), "{code}");
+        }
+        for code in [404, 409, 429, 503, 504] {
+            assert!(!is_refusal(&api(code, "not now")), "{code}");
+        }
+        let ending = serde_json::json!({
+            "code": 403, "reason": "Forbidden", "message": "it is being terminated",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "message": "namespace a", "field": "metadata.namespace"}]},
+        });
+        let ending: Status = serde_json::from_value(ending).unwrap();
+        assert!(!is_refusal(&kube::Error::Api(Box::new(ending))));
     }
 
     #[test]

@@ -26,12 +26,7 @@ pub async fn serve(
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state((metrics, health));
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "metrics and health are not served any more");
-    }
+    peerup_serve::pages(listener, router, stop).await;
 }
 
 async fn show(State((metrics, _)): State<Parts>) -> impl IntoResponse {

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt as _, runtime::controller::Action};
 use peerup_crds::PeerNetwork;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use crate::{
     admission::options::DEGRADED,
     context::{Change, Context},
     controller::{self, Feeds, Reconcile, ReconcileError, Trigger, feed, itself, refs},
+    pods::Pod,
 };
 
 mod act;

@@ -184,20 +184,36 @@ impl Campaign {
         }
     }
 
-    /// Campaigns until told to stop; then gives the Lease back, so that the next one need not wait.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Campaigns until told to stop; then gives the Lease back, so that the next one need not wait, and says who that
+    /// is, until the end.
+    pub async fn run(mut self, stop: CancellationToken, end: CancellationToken) {
         loop {
-            let begun = Instant::now();
-            match tokio::time::timeout(CALL, self.step(begun)).await {
-                Ok(Ok(())) => self.failing = false,
-                Ok(Err(error)) => self.failed(&crate::errors::explain(&error)),
-                Err(_) => self.failed("the API server does not answer"),
-            }
+            self.tried(async |campaign| campaign.step(Instant::now()).await)
+                .await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(if self.failing { AGAIN } else { RENEW }) => {}
             }
         }
+        self.give_back().await;
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+            self.tried(async |campaign| campaign.look().await).await;
+        }
+    }
+
+    async fn tried(&mut self, step: impl AsyncFnOnce(&mut Self) -> Result<(), kube::Error>) {
+        match tokio::time::timeout(CALL, step(self)).await {
+            Ok(Ok(())) => self.failing = false,
+            Ok(Err(error)) => self.failed(&crate::errors::explain(&error)),
+            Err(_) => self.failed("the API server does not answer"),
+        }
+    }
+
+    async fn give_back(&self) {
         if self.leadership.is_leader() {
             self.leadership.follow(None);
             if let Ok(Err(error)) = tokio::time::timeout(CALL, self.release()).await {
@@ -214,6 +230,16 @@ impl Campaign {
                 "the lease cannot be read or renewed"
             );
         }
+    }
+
+    /// Sees who leads, and does not want to.
+    async fn look(&self) -> Result<(), kube::Error> {
+        let lease = self.leases.get_opt(&self.name).await?;
+        let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
+        let holder = Holder::parse(&spec.holder_identity.unwrap_or_default());
+        self.leadership
+            .follow(holder.filter(|holder| *holder != self.me));
+        Ok(())
     }
 
     async fn step(&mut self, begun: Instant) -> Result<(), kube::Error> {

@@ -1,5 +1,7 @@
 //! `peerup-operator`: see the library of the same name.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use kube::Client;
@@ -10,6 +12,9 @@ use peerup_operator::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// Of the API server: it ends each watch after 295 s.
+const LONGEST_SILENCE: Duration = Duration::from_secs(310);
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
@@ -17,9 +22,7 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let client = Client::try_default()
-        .await
-        .context("find the API server, by KUBECONFIG or as a pod")?;
+    let client = client().await?;
     match cli.command {
         None => run::run(client, cli.config).await?,
         Some(Command::Cleanup) => {
@@ -36,6 +39,16 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who waits for an answer longer than any watch is silent waits for a server that is gone.
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer()
+        .await
+        .context("find the API server, by KUBECONFIG or as a pod")?;
+    config.read_timeout = Some(LONGEST_SILENCE);
+    config.reset_reader_on_write = true;
+    Client::try_from(config).context("make a client of the API server")
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {

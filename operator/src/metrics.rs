@@ -30,6 +30,8 @@ pub struct PeerMetrics {
     pub below_minimum: IntGaugeVec,
     /// `peerup_peers_total{state}`: `Joined`, `Verified`, `Pending` or `Revoked`.
     pub by_state: IntGaugeVec,
+    /// `peerup_network_report_period_seconds`.
+    pub report_period: IntGaugeVec,
     /// `peerup_last_report_timestamp_seconds`.
     pub last_report: GaugeVec,
 }
@@ -71,6 +73,8 @@ pub struct MachineryMetrics {
     pub cert_not_after: GaugeVec,
     /// `peerup_leader`: 1 while this replica leads.
     pub leader: IntGauge,
+    /// `peerup_unreadable_objects_total{kind}`: objects that came and could not be read.
+    pub unreadable: IntCounterVec,
 }
 
 const NETWORK: [&str; 2] = ["network_namespace", "network"];
@@ -140,6 +144,7 @@ impl Metrics {
             &peers.minimum_grade,
             &peers.below_minimum,
             &peers.by_state,
+            &peers.report_period,
             &injection.not_injected,
             &pairing.codes,
         ] {
@@ -179,6 +184,11 @@ impl PeerMetrics {
                 &NETWORK,
             )?,
             by_state: make.gauges("peers_total", "Peers by state.", &with(&["state"]))?,
+            report_period: make.gauges(
+                "network_report_period_seconds",
+                "How often each peer is to report.",
+                &NETWORK,
+            )?,
             last_report: make.times(
                 "last_report_timestamp_seconds",
                 "When any peer last reported.",
@@ -251,6 +261,11 @@ impl MachineryMetrics {
                 &["kind"],
             )?,
             leader: make.gauge("leader", "1 while this replica leads.")?,
+            unreadable: make.counters(
+                "unreadable_objects_total",
+                "Objects of the API server that came and could not be read.",
+                &["kind"],
+            )?,
         })
     }
 }

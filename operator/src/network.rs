@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::{
     Resource, ResourceExt as _,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -15,6 +15,7 @@ use crate::{
     controller::{
         self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs,
     },
+    pods::Pod,
 };
 
 mod act;
@@ -44,15 +45,19 @@ impl Reconcile for Networks {
     const NAME: &'static str = "network";
 
     async fn reconcile(&self, network: Arc<PeerNetwork>) -> Result<Action, ReconcileError> {
-        let seen = observe::observe(&self.context, network.clone());
+        let network = self.applied.written.newest(network);
+        let mut seen = observe::observe(&self.context, network.clone());
         gauges::show(&self.context.metrics.peers, &seen);
-        act::act(
-            &self.context,
-            &self.applied,
-            &network,
-            decide::decide(&seen),
-        )
-        .await
+        let (context, applied) = (&self.context, &self.applied);
+        let mut decision = decide::decide(&seen);
+        let objects = act::objects(context, applied, &network, &decision).await;
+        if !objects.refused.is_empty() {
+            // Status and events tell of it, so they are decided with it; the objects are the same.
+            seen.refused.clone_from(&objects.refused);
+            decision = decide::decide(&seen);
+        }
+        let action = act::act(context, applied, &network, decision).await?;
+        objects.finished().map(|()| action)
     }
 }
 

@@ -3,22 +3,21 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use peerup_crds::{PairingCode, Peer, PeerNetwork};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    context::{Change, Context, PeerIndex, PeerKey, Watched},
+    context::{Change, Context, PeerIndex, PeerKey, Watched, Written},
     controller::{
         self, Feeds, Reconcile, ReconcileError, Trigger, Triggers, feed, itself, reference, refs,
     },
-    injection::decide::is_ending,
     leader::Term,
+    pods::Pod,
 };
 
 mod act;
@@ -27,13 +26,15 @@ pub mod decide;
 mod observe;
 mod writes;
 
-use decide::Decision;
+use decide::{Decision, Observed};
 use writes::Writes;
 
 /// Pause in which changes are gathered.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Writes that are under way at once.
 const WRITERS: usize = 8;
+/// How long one write may take: see [`controller::PATIENCE`].
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the newest report of each network is shown.
 const SHOW: Duration = Duration::from_secs(10);
 
@@ -43,6 +44,14 @@ struct Peers {
     context: Context,
     term: Term,
     writes: Writes,
+    written: Recent,
+}
+
+/// Peers and their pods as they were written last.
+#[derive(Clone, Default)]
+struct Recent {
+    peers: Written<Peer>,
+    pods: Written<Pod>,
 }
 
 impl Reconcile for Peers {
@@ -50,7 +59,8 @@ impl Reconcile for Peers {
     const NAME: &'static str = "peer";
 
     async fn reconcile(&self, peer: Arc<Peer>) -> Result<Action, ReconcileError> {
-        let seen = observe::observe(&self.context, self.term, peer.clone()).await?;
+        let seen = self.observe(peer).await?;
+        let peer = seen.peer.clone();
         match decide::decide(&seen) {
             Decision::Delete { why } => act::delete(&self.context, &peer, why)
                 .await
@@ -76,20 +86,26 @@ impl Reconcile for Peers {
 }
 
 impl Peers {
-    /// Writes whatever is due by then: more may have happened while the peer waited.
-    async fn write(&self, key: &ObjectRef<Peer>) -> Result<(), ReconcileError> {
+    async fn observe(&self, peer: Arc<Peer>) -> Result<Observed, ReconcileError> {
+        let peer = self.written.peers.newest(peer);
+        observe::observe(&self.context, self.term, &self.written.pods, peer).await
+    }
+
+    /// Writes whatever is due by then, as more may have happened while the peer waited; answers whether anything was.
+    async fn write(&self, key: &ObjectRef<Peer>) -> Result<bool, ReconcileError> {
         let namespace = key.namespace.as_deref().unwrap_or_default();
         let Some(peer) = self.context.stores.peers.get(namespace, &key.name) else {
-            return Ok(());
+            return Ok(false);
         };
-        let seen = observe::observe(&self.context, self.term, peer.clone()).await?;
+        let seen = self.observe(peer).await?;
+        let peer = seen.peer.clone();
         let Decision::Keep(keep) = decide::decide(&seen) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(write) = keep.write else {
-            return Ok(());
+            return Ok(false);
         };
-        let result = act::write(&self.context, &peer, write).await;
+        let result = act::write(&self.context, &self.written, &peer, write).await;
         let label = match &result {
             Ok(()) => "ok",
             Err(error) if error.is_conflict() => "conflict",
@@ -101,24 +117,35 @@ impl Peers {
             .status_writes
             .with_label_values(&[label])
             .inc();
-        result
+        result.map(|()| true)
     }
 
     /// Serves the queue of writes.
     async fn write_all(self, triggers: Triggers<Peer>) {
         let writers = Arc::new(Semaphore::new(WRITERS));
         loop {
-            let key = self.writes.next().await;
+            let (key, turn) = self.writes.next().await;
             let Ok(permit) = writers.clone().acquire_owned().await else {
                 return;
             };
             let (peers, triggers) = (self.clone(), triggers.clone());
             tokio::spawn(async move {
-                if let Err(error) = peers.write(&key).await {
-                    if !error.is_conflict() {
-                        tracing::warn!(peer = %key, %error, "grade not written");
+                let result = timeout(PATIENCE, peers.write(&key))
+                    .await
+                    .unwrap_or_else(|_| Err(ReconcileError::unanswered(PATIENCE)));
+                let mut again = peers.writes.done(&key);
+                match result {
+                    Ok(true) => {}
+                    Ok(false) => peers.writes.spared(turn),
+                    Err(error) => {
+                        if !error.is_conflict() {
+                            tracing::warn!(peer = %key, %error, "grade not written");
+                        }
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        again = true;
                     }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                if again {
                     drop(triggers.send(key).await);
                 }
                 drop(permit);
@@ -178,6 +205,7 @@ pub async fn run(context: Context, term: Term, stop: CancellationToken) {
         context,
         term,
         writes,
+        written: Recent::default(),
     };
     feeds.spawn(peers.clone().write_all(triggers.clone()));
     feeds.spawn(peers.clone().show());
@@ -242,7 +270,7 @@ fn feed_all(context: &Context, feeds: &Feeds<'_>, triggers: &Triggers<Peer>) {
 fn of_pod(index: PeerIndex) -> impl Fn(Change<Pod>) -> Trigger<Peer> + Send {
     move |change| {
         let pod = match change {
-            Change::Applied(pod) if !is_ending(&pod) => return Trigger::Nothing,
+            Change::Applied(pod) if !pod.is_ending() => return Trigger::Nothing,
             Change::Applied(pod) | Change::Deleted(pod) => pod,
             Change::Relisted => return Trigger::All,
         };

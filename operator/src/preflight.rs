@@ -11,7 +11,7 @@ use kube::{
 };
 use peerup_crds::{PeerNetwork, names::GROUP};
 
-use crate::{config::Config, errors};
+use crate::{config::Config, errors, watches::Guarded};
 
 /// Reviews that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -127,7 +127,8 @@ pub async fn check(client: &Client, config: &Config) -> Result<(), PreflightErro
     if !missing.is_empty() {
         return Err(PreflightError::Forbidden(missing));
     }
-    let networks: Api<PeerNetwork> = match config.watch_namespaces.first() {
+    // whether the kind is there, not whether one can be read
+    let networks: Api<Guarded<PeerNetwork>> = match config.watch_namespaces.first() {
         None => Api::all(client.clone()),
         Some(namespace) => Api::namespaced(client.clone(), namespace),
     };

@@ -1,6 +1,6 @@
 //! Puts the operator together and runs it until it is told to stop.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::net::TcpListener;
@@ -64,12 +64,11 @@ pub async fn run(client: Client, config: Config) -> Result<(), RunError> {
         health.expect(part);
     }
     let context = context(client, config, &shutdown, health, metrics);
-    let token = shutdown.token();
     shutdown.spawn(http::serve(
         http,
         context.metrics.clone(),
         context.health.clone(),
-        token.clone(),
+        shutdown.serving(),
     ));
     start_watching(&context, &shutdown);
     start_serving(&context, &shutdown, api, webhook);
@@ -79,13 +78,15 @@ pub async fn run(client: Client, config: Config) -> Result<(), RunError> {
         &context.config,
         context.leadership.clone(),
     );
-    shutdown.spawn(campaign.run(campaigning.clone()));
+    shutdown.spawn(campaign.run(campaigning.clone(), shutdown.serving()));
+    let drain = Duration::from_secs(context.config.drain_seconds);
+    let deciding = shutdown.deciding();
     shutdown.spawn(async move {
-        lead(context, token).await;
+        lead(context, deciding).await;
         campaigning.cancel();
     });
     tracing::info!("the operator runs");
-    shutdown.finished().await.map_err(RunError::Signals)
+    shutdown.finished(drain).await.map_err(RunError::Signals)
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
@@ -105,9 +106,10 @@ fn context(
     health: Health,
     metrics: Metrics,
 ) -> Context {
+    let events = Events::new(client.clone(), &config.pod_name);
     Context {
-        stores: watches::start(&client, &config, shutdown),
-        events: Events::new(client.clone(), &config.pod_name),
+        stores: watches::start(&client, &config, shutdown, &events, &metrics),
+        events,
         leadership: Leadership::default(),
         keys: Keys::default(),
         documents: Documents::default(),
@@ -150,13 +152,13 @@ fn start_serving(
         webhook,
         context.clone(),
         certificates.clone(),
-        shutdown.token(),
+        shutdown.serving(),
     ));
     shutdown.spawn(api::serve(
         listener,
         context.clone(),
         certificates,
-        shutdown.token(),
+        shutdown.serving(),
     ));
 }
 

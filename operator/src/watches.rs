@@ -11,13 +11,14 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
-        reflector::{self, Lookup, store::Writer},
+        reflector::{self, Lookup, ObjectRef, store::Writer},
         watcher,
     },
 };
@@ -27,17 +28,34 @@ use serde::de::DeserializeOwned;
 use crate::{
     config::Config,
     context::{Change, Children, Kind, PeerIndex, Stores, Watched},
-    errors, pods,
+    errors,
+    events::Events,
+    metrics::Metrics,
     shutdown::Shutdown,
 };
+use complaints::Complaints;
+pub(crate) use guard::Guarded;
+use guard::readable;
+
+mod complaints;
+mod guard;
 
 /// Opens all watches; they run until shutdown.
 #[must_use]
-pub fn start(client: &Client, config: &Config, shutdown: &Shutdown) -> Stores {
+pub fn start(
+    client: &Client,
+    config: &Config,
+    shutdown: &Shutdown,
+    events: &Events,
+    metrics: &Metrics,
+) -> Stores {
+    let (complaints, telling) = Complaints::new(&metrics.machinery, events);
+    shutdown.spawn_until(telling);
     let open = Opener {
         client,
         namespaces: &config.watch_namespaces,
         shutdown,
+        complaints,
     };
     let ours =
         watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
@@ -55,7 +73,7 @@ pub fn start(client: &Client, config: &Config, shutdown: &Shutdown) -> Stores {
         codes: open.namespaced(&all, forget_managers),
         peers: open.peers(&all, index.clone()),
         index,
-        pods: open.namespaced(&all, pods::trim),
+        pods: open.namespaced(&all, |_| {}),
         namespaces: open.global(&all, trim_namespace),
         services: open.namespaced(&ours, forget_managers),
         children,
@@ -66,6 +84,7 @@ struct Opener<'a> {
     client: &'a Client,
     namespaces: &'a [String],
     shutdown: &'a Shutdown,
+    complaints: Complaints,
 }
 
 impl Opener<'_> {
@@ -111,7 +130,7 @@ impl Opener<'_> {
 
     fn open<K>(
         &self,
-        apis: Vec<Api<K>>,
+        apis: Vec<Api<Guarded<K>>>,
         config: &watcher::Config,
         trim: fn(&mut K),
         tell: impl Fn(&Watched<K>, Change<K>) + Clone + Send + 'static,
@@ -123,7 +142,17 @@ impl Opener<'_> {
         let writers: Vec<_> = apis.iter().map(|_| Writer::<K>::default()).collect();
         let watched = Watched::new(writers.iter().map(Writer::as_reader).collect());
         for (api, writer) in apis.into_iter().zip(writers) {
-            let events = watcher(api, config.clone()).default_backoff().modify(trim);
+            let events = watcher(api, config.clone()).default_backoff();
+            let store = writer.as_reader();
+            let known = move |meta: &ObjectMeta| {
+                let store_key = ObjectRef::new(meta.name.as_deref()?);
+                let store_key = match &meta.namespace {
+                    Some(namespace) => store_key.within(namespace),
+                    None => store_key,
+                };
+                store.get(&store_key).map(|object| K::clone(&object))
+            };
+            let events = readable(events, known, self.complaints.of::<K>()).modify(trim);
             let events = reflector::reflector(writer, events);
             let (watched, tell) = (watched.clone(), tell.clone());
             self.shutdown
@@ -137,8 +166,10 @@ impl Opener<'_> {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        for (scope, api) in self.apis::<PartialObjectMeta<K>>().into_iter().enumerate() {
+        let apis = self.apis::<Guarded<PartialObjectMeta<K>>>();
+        for (scope, api) in apis.into_iter().enumerate() {
             let events = watcher(api, config.clone()).default_backoff();
+            let events = readable(events, |_| None, self.complaints.of::<K>());
             self.shutdown
                 .spawn_until(follow(events, children.clone(), kind, scope));
         }

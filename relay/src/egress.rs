@@ -5,7 +5,7 @@
 //! another relay then sees exactly the outside address and ports. Behind load balancers and node ports neither is so.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use multiaddr::Protocol as Part;
@@ -82,8 +82,7 @@ impl Egress {
     /// From where a datagram leaves that somebody outside, with an address of this version, expects from an address
     /// at which it knows this relay; nothing where it would come from another, or while that is not known.
     pub(crate) fn leave(&self, to: IpAddr) -> Option<Leave> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref()?.leave(to)
+        self.known().as_ref()?.leave(to)
     }
 
     /// Finds out what the outside addresses are worth: when they change, and again and again, until `stop`.
@@ -100,7 +99,8 @@ impl Egress {
             let look = async {
                 if let Some(addresses) = &addresses {
                     let others = network.roster().others_addresses(&me);
-                    self.take(find(addresses, &others, stun).await);
+                    let former = self.known().clone();
+                    self.take(find(addresses, &others, stun, former.as_ref()).await);
                 }
             };
             tokio::select! {
@@ -116,11 +116,15 @@ impl Egress {
     }
 
     fn take(&self, found: Known) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if known.as_ref() != Some(&found) {
             tracing::info!(exits = ?found.exits, "outside addresses from which probes leave");
             *known = Some(found);
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,18 +146,27 @@ impl Known {
     }
 }
 
-/// Own addresses, and those that other relays see as the source of our datagrams.
-async fn find(outside: &[Multiaddr], others: &[Multiaddr], stun: &Stun) -> Known {
+/// Own addresses, and those that other relays see as the source of our datagrams. When none of these answers, what was
+/// known before holds.
+async fn find(
+    outside: &[Multiaddr],
+    others: &[Multiaddr],
+    stun: &Stun,
+    former: Option<&Known>,
+) -> Known {
     let services = resolve(outside).await;
     let (mut exits, foreign) = split(&services, &interfaces(), stun.ports());
     if !foreign.is_empty() {
         let witnesses = resolve(others).await;
         for service in foreign {
-            if is_translated(service, &witnesses, stun).await {
-                exits.push(Exit {
-                    outside: service.host,
-                    leave: Leave::Any,
-                });
+            let exit = Exit {
+                outside: service.host,
+                leave: Leave::Any,
+            };
+            let was_translated = || former.is_some_and(|known| known.exits.contains(&exit));
+            let translated = is_translated(service, &witnesses, stun).await;
+            if translated.unwrap_or_else(was_translated) {
+                exits.push(exit);
             }
         }
     }
@@ -163,20 +176,21 @@ async fn find(outside: &[Multiaddr], others: &[Multiaddr], stun: &Stun) -> Known
     }
 }
 
-/// Whether another relay sees both ports exactly as they are advertised. The first that answers decides.
-async fn is_translated(service: Service, witnesses: &[Service], stun: &Stun) -> bool {
+/// Whether another relay sees both ports exactly as they are advertised. The first that answers decides; nothing when
+/// none does.
+async fn is_translated(service: Service, witnesses: &[Service], stun: &Stun) -> Option<bool> {
     let mut same_version = witnesses.to_vec();
     same_version.retain(|witness| witness.host.is_ipv4() == service.host.is_ipv4());
     for witness in same_version.into_iter().take(MAX_WITNESSES) {
         let [port, _] = witness.ports;
         if let Some(seen) = stun.seen_by(SocketAddr::new(witness.host, port)).await {
-            return seen
-                == service
-                    .ports
-                    .map(|port| SocketAddr::new(service.host, port));
+            let advertised = service
+                .ports
+                .map(|port| SocketAddr::new(service.host, port));
+            return Some(seen == advertised);
         }
     }
-    false
+    None
 }
 
 /// Exits on the machine's own addresses, where the ports are those that are open, and services at other addresses.
@@ -397,12 +411,37 @@ mod tests {
             (service("11.0.0.9", [primary, alternate]), false),
         ] {
             let found = is_translated(advertised, &witnesses, &ours).await;
-            assert_eq!(found, expected, "{advertised:?}");
+            assert_eq!(found, Some(expected), "{advertised:?}");
         }
         let exact = service("127.0.0.1", ours.ports());
-        assert!(
-            !is_translated(exact, &[], &ours).await,
-            "nobody has seen it"
-        );
+        let found = is_translated(exact, &[], &ours).await;
+        assert_eq!(found, None, "nobody has seen it");
+    }
+
+    /// The other relay may be away for a moment, which changes nothing here.
+    #[tokio::test]
+    async fn without_a_witness_what_was_known_holds() {
+        let ours = stun();
+        let outside = addresses(&["/ip4/11.0.0.9/udp/3478", "/ip4/11.0.0.9/udp/3479"]);
+        let exit = Exit {
+            outside: ip("11.0.0.9"),
+            leave: Leave::Any,
+        };
+        let other = Exit {
+            outside: ip("11.0.0.8"),
+            ..exit
+        };
+        for (former, expected) in [
+            (None, vec![]),
+            (Some(exit), vec![exit]),
+            (Some(other), vec![]),
+        ] {
+            let known = former.map(|exit| Known {
+                exits: vec![exit],
+                advertised: [true, false],
+            });
+            let found = find(&outside, &[], &ours, known.as_ref()).await;
+            assert_eq!(found.exits, expected, "{former:?}");
+        }
     }
 }

@@ -29,12 +29,7 @@ pub(crate) async fn serve(listener: TcpListener, pages: Pages, stop: Cancellatio
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(pages);
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await;
-    if let Err(error) = served {
-        tracing::warn!(%error, "http server ended");
-    }
+    peerup_serve::pages(listener, router, stop).await;
 }
 
 /// Ready once members can be told from strangers and be answered: the lists are known.

@@ -30,6 +30,8 @@ use crate::probing::Probing;
 
 /// Longest wait for a renewal; a member exchange has 12 s in all.
 const RENEW: Duration = Duration::from_secs(10);
+/// HTTP status of an operator that will never renew again.
+const GONE: u16 = 410;
 /// Reports on their way to the operator at once; further ones are refused, their peers report again.
 const MAX_REPORTS: usize = 64;
 
@@ -41,6 +43,10 @@ pub(crate) struct Caller {
     /// The peer's address; `None` through another relay.
     pub(crate) source: Option<IpAddr>,
 }
+
+/// A membership is over: its Peer is revoked, gone, or never joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Over;
 
 /// What the streams' tasks share.
 #[derive(Debug)]
@@ -121,27 +127,32 @@ impl Inbound {
         }
     }
 
-    /// A member whose record has ended gets a new one, if the operator gives one, and dials again.
+    /// A member whose record has ended gets a new one, if the operator gives one, and dials again. Without a word of the
+    /// operator it gets no answer, and asks again.
     async fn renew_late(&self, peer: PeerId, stream: &mut Stream) {
-        let record = self.renew(peer).await;
-        if let Err(error) = member::write_renewal(stream, record).await {
+        let Some(renewal) = self.renew(peer).await else {
+            return;
+        };
+        if let Err(error) = member::write_renewal(stream, renewal.ok()).await {
             tracing::debug!(%peer, %error, "renewal not told");
         }
     }
 
-    /// A new record of `peer` from the operator; `None` when it gives none.
-    async fn renew(&self, peer: PeerId) -> Option<Signed> {
+    /// A new record of `peer`, or that its membership is over; nothing when the operator says neither now.
+    async fn renew(&self, peer: PeerId) -> Option<Result<Signed, Over>> {
         let request = RenewRequest { peer_id: peer };
         let record = match self.operator.renew(&request, Instant::now() + RENEW).await {
             Ok(answer) => Signed::from(answer),
-            Err(CallError::NotFound { .. } | CallError::Refused { .. }) => return None,
+            Err(CallError::NotFound { .. } | CallError::Refused { status: GONE, .. }) => {
+                return Some(Err(Over));
+            }
             Err(error) => {
                 tracing::warn!(%error, "renew failed");
                 return None;
             }
         };
         match self.network.issued(peer, &record).await {
-            Ok(()) => Some(record),
+            Ok(()) => Some(Ok(record)),
             Err(error) => {
                 tracing::warn!(%error, "the operator's renewed record is not good");
                 None

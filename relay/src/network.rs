@@ -190,8 +190,15 @@ impl Network {
                 false => Standing::Guest,
             });
         }
+        let next = roster.next_end(now);
         match roster.present(credential, peer, now) {
-            Ok(_) => Ok(Standing::Admitted),
+            Ok(_) => {
+                // The same, where it is; most records are known already.
+                if roster.next_end(now) != next {
+                    self.notify();
+                }
+                Ok(Standing::Admitted)
+            }
             Err(Refusal::Expired(_)) => Ok(Standing::Renewing),
             Err(refusal) => Err(refusal),
         }

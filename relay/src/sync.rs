@@ -72,6 +72,8 @@ pub(crate) async fn keep(network: Arc<Network>, store: Store, stop: Cancellation
     let mut changed = network.watch();
     loop {
         tokio::select! {
+            // What came while the last lists were written is written before the end.
+            biased;
             alive = changed.changed() => if alive.is_err() { return },
             () = stop.cancelled() => return,
         }

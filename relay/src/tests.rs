@@ -7,10 +7,15 @@ mod operator;
 mod pairing;
 mod probes;
 mod roster;
+#[path = "../../libs/agent/tests/agent/second.rs"]
+mod second;
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use peerup_node::io::{read_frame, write_frame};
+use peerup_node::member::{ConnectError, MemberError};
 use peerup_node::pair;
 use peerup_node::{Protocol, Stream, member};
 use peerup_protocol::SigningKey;
@@ -24,7 +29,8 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::clock::now;
-use bed::{Bed, PATIENCE, Peer, get};
+use bed::{Bed, PATIENCE, Peer, get, until};
+use second::within_a_second;
 
 fn laptop() -> PeerName {
     PeerName::parse("laptop").unwrap()
@@ -156,9 +162,9 @@ async fn members_are_admitted_while_the_operator_is_down() {
 #[tokio::test]
 async fn whoever_is_gone_or_revoked_or_over_is_expelled_at_once() {
     let bed = Bed::start().await;
-    let peers = [1, 2, 3].map(|seed| Peer::start(&bed, seed));
-    let seconds = [3600, 3600, 4];
-    let records: Vec<_> = (0..3)
+    let peers = [1, 2, 3, 4].map(|seed| Peer::start(&bed, seed));
+    let seconds = [3600, 3600, 30];
+    let mut records: Vec<_> = (0..3)
         .map(|at| {
             bed.operator
                 .record(peers[at].id(), 21 + at as u64, seconds[at])
@@ -172,21 +178,24 @@ async fn whoever_is_gone_or_revoked_or_over_is_expelled_at_once() {
     }
 
     bed.operator.change(|book| drop(book.members.remove(0)));
-    timeout(Duration::from_secs(1), peers[0].alone())
-        .await
-        .unwrap();
+    within_a_second(peers[0].alone()).await.unwrap();
     bed.operator.change(|book| {
         book.epoch += 1;
         book.revoked.push(Serial(22));
     });
-    timeout(Duration::from_secs(1), peers[1].alone())
-        .await
-        .unwrap();
-    peers[1].connect(&bed, &records[1]).await.unwrap_err();
-    let left = records[2].not_after.saturating_sub(now());
-    timeout(Duration::from_secs(left + 1), peers[2].alone())
-        .await
-        .unwrap();
+    within_a_second(peers[1].alone()).await.unwrap();
+    let back = peers[1].connect(&bed, &records[1]).await;
+    assert!(
+        matches!(back, Err(ConnectError::Member(MemberError::Revoked))),
+        "it is told: {back:?}"
+    );
+    // Known by what it shows only, and over before all others.
+    records.push(bed.operator.record(peers[3].id(), 24, 15));
+    peers[3].connect(&bed, &records[3]).await.unwrap();
+    for (peer, record) in peers.iter().zip(&records).skip(2).rev() {
+        until(record.not_after).await;
+        within_a_second(peer.alone()).await.unwrap();
+    }
     bed.stop().await;
 }
 
@@ -199,15 +208,55 @@ async fn a_record_that_is_over_is_renewed_on_the_member_stream() {
     bed.operator
         .change(|book| book.members.push(record.clone()));
     bed.page("/readyz", |_| true).await;
-    let (relay, addresses) = (bed.relay.peer_id(), bed.addresses().await);
-    let member = peer.member(&bed, &record);
-    let renewed = member::renew(&peer.node, &member, relay, addresses)
-        .await
-        .unwrap()
-        .unwrap();
+    let renewed = peer.renew(&bed, &record).await.unwrap().unwrap();
     let renewed = MemberRecord::decode(&renewed.bytes).unwrap();
     assert_eq!(renewed.serial, Serial(31));
     peer.connect(&bed, &renewed).await.unwrap();
+    bed.stop().await;
+}
+
+/// As after a laptop was closed for long: the operator has put a new record of it into the roster.
+#[tokio::test]
+async fn a_record_that_is_over_is_renewed_though_the_roster_has_a_newer_one() {
+    let bed = Bed::start().await;
+    let peer = Peer::start(&bed, 1);
+    let newer = bed.operator.record(peer.id(), 32, 3600);
+    let mut record = newer.clone();
+    (record.issued, record.not_after) = (now() - 7200, now() - 3600);
+    bed.operator.change(|book| book.members.push(newer));
+    bed.page("/readyz", |_| true).await;
+    let renewed = peer.renew(&bed, &record).await.unwrap().unwrap();
+    let renewed = MemberRecord::decode(&renewed.bytes).unwrap();
+    assert_eq!(renewed.serial, Serial(32));
+    peer.connect(&bed, &renewed).await.unwrap();
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_operators_word_ends_a_membership() {
+    let bed = Bed::start().await;
+    let peer = Peer::start(&bed, 1);
+    let mut record = bed.operator.record(peer.id(), 33, 3600);
+    (record.issued, record.not_after) = (now() - 7200, now() - 3600);
+    bed.operator
+        .change(|book| book.members.push(record.clone()));
+    bed.page("/readyz", |_| true).await;
+    for (status, is_over) in [
+        (StatusCode::UNAUTHORIZED, false),
+        (StatusCode::FORBIDDEN, false),
+        (StatusCode::CONFLICT, false),
+        (StatusCode::NOT_FOUND, true),
+        (StatusCode::GONE, true),
+    ] {
+        bed.operator.book().no_renewal = Some(status);
+        let renewed = peer.renew(&bed, &record).await;
+        assert_eq!(
+            matches!(renewed, Ok(None)),
+            is_over,
+            "{status}: {renewed:?}"
+        );
+        assert_eq!(renewed.is_err(), !is_over, "{status}");
+    }
     bed.stop().await;
 }
 
@@ -294,7 +343,7 @@ async fn a_relay_that_stops_closes_its_connections_and_the_joiner_hears_it() {
     bed.page("/readyz", |_| true).await;
     peer.connect(&bed, &record).await.unwrap();
     bed.stop().await;
-    timeout(Duration::from_secs(1), peer.alone()).await.unwrap();
+    within_a_second(peer.alone()).await.unwrap();
 }
 
 #[tokio::test]

@@ -166,10 +166,6 @@ async fn serve(
             what: format!("--http-listen {listen}"),
             source,
         })?;
-    Ok(tokio::spawn(async move {
-        let server = axum::serve(listener, http::router(view));
-        if let Err(error) = server.with_graceful_shutdown(stop.cancelled_owned()).await {
-            tracing::error!(%error, "http server ended");
-        }
-    }))
+    let router = http::router(view);
+    Ok(tokio::spawn(peerup_serve::pages(listener, router, stop)))
 }

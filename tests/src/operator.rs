@@ -1,6 +1,7 @@
 //! The operator as a process against an API server of the light tier, for namespaces of a test's own.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::config::Kubeconfig;
 use serde_json::json;
 
 use crate::light::{self, Light};
@@ -61,6 +63,25 @@ impl Home {
         })
     }
 
+    /// Lets its operators be another user for the API server, with an administrator's rights: so that rules can be made
+    /// for them alone.
+    pub fn known_as(mut self, user: &str) -> Result<Self> {
+        let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        for user_entry in &mut kubeconfig.auth_infos {
+            let info = user_entry.auth_info.get_or_insert_default();
+            info.impersonate = Some(user.to_owned());
+            info.impersonate_groups = Some(vec!["system:masters".to_owned()]);
+        }
+        self.kubeconfig = format!("{}.{}", self.kubeconfig, self.namespace);
+        std::fs::write(&self.kubeconfig, serde_json::to_string(&kubeconfig)?)?;
+        Ok(self)
+    }
+
+    /// A client that the API server takes for an operator of this home.
+    pub async fn client(&self) -> Result<Client> {
+        light::client(Path::new(&self.kubeconfig)).await
+    }
+
     /// Starts the only replica, or the first, and waits until it is ready.
     pub async fn start(&self) -> Result<Operator> {
         self.start_at(own_address()).await
@@ -98,6 +119,8 @@ impl Home {
             ("PEERUP_API_LISTEN", format!("{address}:{API}")),
             ("PEERUP_WEBHOOK_LISTEN", format!("{address}:{WEBHOOK}")),
             ("PEERUP_HTTP_LISTEN", http.clone()),
+            // nobody comes by way of a Service
+            ("PEERUP_DRAIN_SECONDS", "0".to_owned()),
             ("PEERUP_LOG", "info,peerup_operator=debug".to_owned()),
         ];
         let environment: Vec<_> = settings
@@ -123,7 +146,7 @@ impl Home {
                 "admissionReviewVersions": ["v1"],
                 "sideEffects": "None",
                 "failurePolicy": "Fail",
-                "timeoutSeconds": 5,
+                "timeoutSeconds": 30,
                 "reinvocationPolicy": "IfNeeded",
                 "clientConfig": { "url": format!("https://{address}:{WEBHOOK}/v1/inject") },
                 "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }],

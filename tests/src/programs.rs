@@ -49,6 +49,14 @@ impl Program {
         })
     }
 
+    /// As [`Program::start_on`], for a program of the tests themselves, at this path.
+    pub fn helper_on(machine: &Namespace, path: &str, arguments: &[&str]) -> Result<Program> {
+        let (name, log) = ("helper", log_file(machine.name()));
+        Self::spawn(name, machine.command(path), log, |command| {
+            command.args(arguments)
+        })
+    }
+
     /// Starts a program that may outlive this process (see [`Program::leave`]), with
     /// its output in a log file of one's own choice.
     pub fn detached(name: &str, arguments: &[&str], log: PathBuf) -> Result<Program> {

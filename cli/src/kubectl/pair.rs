@@ -15,17 +15,26 @@ use zeroize::Zeroizing;
 
 use super::cluster::{Cluster, refused};
 use crate::failure::Failure;
+use crate::span::Span;
 
 mod make;
-mod ttl;
 
 use make::{Made, Wish};
-use ttl::Ttl;
 
 /// How long the operator may take to say that the codes can be used.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long codes may be good, as the cluster takes it.
+const TTL: Span = Span {
+    range: 60..=604_800,
+    range_words: "1m to 168h",
+    such_as: "90s, 30m or 1h",
+};
+
+fn ttl(text: &str) -> Result<u32, String> {
+    TTL.read(text)
+}
 
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
@@ -38,8 +47,8 @@ pub(super) struct CreateArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(super) count: u16,
     /// How long they can be used, such as 90s, 30m, 1h or 36h
-    #[arg(long, default_value = "1h", value_name = "TIME")]
-    pub(super) ttl: Ttl,
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = ttl)]
+    pub(super) ttl: u32,
     /// Failed attempts that close all unused codes [default: the network's number]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10))]
     max_failed_attempts: Option<u32>,
@@ -54,7 +63,7 @@ pub(super) async fn create(cluster: &Cluster, args: CreateArgs) -> Result<(), Fa
     let wish = Wish {
         name: args.name,
         count: args.count,
-        ttl_seconds: args.ttl.0,
+        ttl_seconds: args.ttl,
         max_failed_attempts: args.max_failed_attempts,
     };
     let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);

@@ -2,10 +2,13 @@
 
 use std::fs;
 
+use peerup_protocol::code::Code;
+use peerup_protocol::id::NetworkId;
 use rustix::process::Signal;
 
 use crate::relay::{FakeRelay, Network};
-use crate::seat::{Seat, is_alive, run, signal, until};
+use crate::seat::{Seat, is_alive, run, signal};
+use crate::wait::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn join_tells_the_story_and_leaves_a_peer_running() {
@@ -59,7 +62,8 @@ async fn join_tells_the_story_and_leaves_a_peer_running() {
     assert_eq!(modes, [0o700, 0o700, 0o600, 0o600, 0o600, 0o600]);
 
     seat.call(&["stop"]).await.ok();
-    assert!(!is_alive(process));
+    // It has given up its directory, and is about to end.
+    until("its end", async || !is_alive(process)).await;
     let gone = seat.call(&["status"]).await;
     gone.failed(8, "no peer runs on");
     assert!(
@@ -116,7 +120,8 @@ async fn a_stopped_peer_comes_back_as_the_same_and_leaves_nothing_when_it_leaves
     let process = seat.process().await;
     let left = seat.call(&["leave", "--yes"]).await.ok().out;
     assert!(left.contains("left my-crew as laptop"), "{left}");
-    assert!(!is_alive(process));
+    // It has given up its directory, and is about to end.
+    until("its end", async || !is_alive(process)).await;
     assert_eq!(seat.files(), ["lock"]);
     seat.call(&["start"]).await.failed(2, "holds no membership");
 }
@@ -154,6 +159,21 @@ async fn a_code_that_is_refused_leaves_no_peer_running() {
         .failed(6, "pairing failed");
     thief.call(&["status"]).await.failed(8, "no peer runs on");
     assert!(!thief.dir().join("membership.json").exists());
+}
+
+/// The relay is there, and speaks for another network.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_of_another_network_finds_no_relay() {
+    let network = Network::new(3600);
+    let _relay = FakeRelay::start(&network).await;
+    let code = Code {
+        net: NetworkId([9; 16]),
+        ..network.code(0)
+    };
+    Seat::new()
+        .call(&["join", code.to_text().expose(), "--name", "laptop"])
+        .await
+        .failed(5, "no relay of this network answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::relay::{FakeRelay, Network};
-use crate::seat::{Said, Seat, until};
+use crate::seat::{Said, Seat};
+use crate::wait::until;
 
 /// Two peers that know each other.
 struct Pair {

@@ -6,7 +6,8 @@ use std::process::{ChildStdout, Stdio};
 use rustix::process::Signal;
 
 use crate::relay::{FakeRelay, Network};
-use crate::seat::{DEADLINE, Foreground, Seat, is_alive, signal, until};
+use crate::seat::{Foreground, Seat, is_alive, signal};
+use crate::wait::{in_time, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn join_stays_in_the_foreground_until_it_is_told_to_stop() {
@@ -39,7 +40,7 @@ async fn told_until(mut story: BufReader<ChildStdout>, words: &'static str) -> S
         }
         told
     });
-    tokio::time::timeout(DEADLINE, read).await.unwrap().unwrap()
+    in_time(words, read).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::relay::{FakeRelay, Network};
-use crate::seat::{Foreground, Seat, signal, until};
+use crate::seat::{Foreground, Seat, signal};
+use crate::wait::until;
 
 /// A member of a network that allows guests.
 async fn home() -> (Arc<Network>, FakeRelay, Seat) {

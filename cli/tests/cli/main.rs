@@ -7,6 +7,8 @@
     reason = "the relay of the agent's tests, which use all of it"
 )]
 mod relay;
+#[path = "../../../libs/agent/tests/agent/wait.rs"]
+mod wait;
 
 mod absent;
 mod background;

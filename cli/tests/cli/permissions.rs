@@ -1,6 +1,7 @@
 //! Whom the state directory and the socket are for.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -36,7 +37,7 @@ async fn a_directory_that_is_not_its_owners_alone_is_refused() {
 /// Needs root, to give the directory away.
 #[tokio::test]
 async fn another_users_directory_is_refused() {
-    if !rustix::process::geteuid().is_root() {
+    if !root("another_users_directory_is_refused") {
         return;
     }
     let seat = Seat::made();
@@ -52,7 +53,7 @@ async fn another_users_directory_is_refused() {
 /// Needs root, to become somebody else: only the check of uids, in the agent, is tested without.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_users_call_is_refused_even_if_the_socket_is_open_to_all() {
-    if !rustix::process::geteuid().is_root() {
+    if !root("another_users_call_is_refused_even_if_the_socket_is_open_to_all") {
         return;
     }
     let network = Network::new(3600);
@@ -80,6 +81,16 @@ async fn another_users_call_is_refused_even_if_the_socket_is_open_to_all() {
         log.contains("another user's call is refused") && log.contains("65534"),
         "{log}"
     );
+}
+
+/// Whether this is root. If not it is said, past what the harness keeps to itself, so that the test counts as skipped.
+fn root(test: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        let line = format!("skipped permissions::{test}, it needs root\n");
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
+    }
+    is_root
 }
 
 /// The program where everybody may run it.

@@ -5,15 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 use crate::relay::Network;
-
-/// Generous: two cores build other things meanwhile.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+use crate::wait::in_time;
 
 /// How a call ended.
 #[derive(Debug)]
@@ -143,24 +139,12 @@ pub(crate) async fn run(mut command: Command, input: &str) -> Said {
         stdin.write_all(input.as_bytes()).unwrap();
     }
     let output = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let output: Output = tokio::time::timeout(DEADLINE, output)
-        .await
-        .unwrap_or_else(|_| panic!("{command:?} does not end"))
-        .unwrap()
-        .unwrap();
+    let ended = in_time(&format!("the end of {command:?}"), output).await;
+    let output: Output = ended.unwrap().unwrap();
     Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Waits until the condition holds.
-pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition().await {
-        assert!(Instant::now() < end, "not in time: {what}");
-        sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -9,6 +9,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A time as RFC 3339 writes it, to the nanosecond.
+const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
+
 /// Where the codes are.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +66,10 @@ pub struct HashesDelivery {
     #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
     pub group: String,
     /// When the codes end, as they themselves say; `ttlSeconds` does not count.
+    // The format alone lets times through that no program can read: offsets of 99 hours, or the end of the year 9999.
+    #[schemars(extend("maxLength" = 35, "pattern" = TIME))]
+    #[x_kube(validation = Rule::new("self < timestamp('2106-02-07T06:28:16Z')")
+        .message("notAfterTime must be before 2106-02-07T06:28:16Z: codes have 32 bits for it"))]
     pub not_after_time: Time,
     /// One for each code.
     #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["slot"]))]

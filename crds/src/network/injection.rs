@@ -34,7 +34,7 @@ pub struct Injection {
     pub resources: Resources,
     /// User id of the sidecar, where the image's own is not allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 1, max = 2_147_483_647_i64))]
     pub run_as_user: Option<i64>,
 }
 

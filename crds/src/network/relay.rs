@@ -70,8 +70,8 @@ pub struct RelayService {
     /// `ClusterIP` for pods only; `NodePort` or `LoadBalancer` for machines outside the cluster too.
     #[serde(rename = "type")]
     pub type_: ServiceType,
-    /// Port at which peers find a relay, TCP and UDP.
-    #[schemars(range(min = 1, max = 65535))]
+    /// Port at which peers find a relay, TCP and UDP; not one of STUN's.
+    #[schemars(schema_with = "schema::relay_port")]
     pub port: u16,
     /// Annotations of the Service, for example for a cloud's load balancer.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

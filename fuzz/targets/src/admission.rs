@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use peerup_crds::PeerNetwork;
 use peerup_operator::admission::inject::{self, Decision, Settings, Verdict};
 use peerup_operator::admission::review::{Answer, Request};
-use peerup_operator::admission::select::{Home, Reason};
+use peerup_operator::admission::select::{Home, Places, Reason};
 use peerup_operator::admission::{options, quantity};
 use serde_json::{Value, json};
 
@@ -26,7 +26,10 @@ static NETWORK: LazyLock<[Box<PeerNetwork>; 1]> = LazyLock::new(|| {
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     version: "0.0.0".to_owned(),
-    operator_namespace: "peerup-system".to_owned(),
+    places: Places {
+        operator_namespace: "peerup-system".to_owned(),
+        ..Places::default()
+    },
     operator_url: "https://operator".to_owned(),
     image: "peerup-sidecar:0".to_owned(),
     image_pull_policy: "IfNotPresent",

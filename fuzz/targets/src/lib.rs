@@ -53,6 +53,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("m5", handshake::m5),
     ("member", frames::member),
     ("member-record", records::member),
+    ("nat-pmp", stun::nat_pmp),
     ("network-document", records::network_document),
     ("ping-trace", frames::ping_and_trace),
     ("probe", frames::probe),

@@ -1,9 +1,10 @@
-//! STUN: a server's questions, a client's answers.
+//! STUN: a server's questions, a client's answers; and what a home router says.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use peerup_protocol::grade::Scope;
+use peerup_protocol::natpmp;
 use peerup_protocol::stun::server::{self, Local};
 use peerup_protocol::stun::{self, Request, Response};
 use peerup_reachability::prober::{LocalPorts, Measurement};
@@ -69,6 +70,16 @@ pub(crate) fn answer(data: &[u8]) -> bool {
     assert_eq!(measured(asked, SERVER, data), mapped.unwrap_or_default());
     assert_eq!(measured(asked.map(|byte| !byte), SERVER, data), []);
     assert_eq!(measured(asked, "192.0.2.7:3479", data), []);
+    true
+}
+
+/// A peer reads a router's answer: nothing but twelve bytes says an address, and it is the last four.
+pub(crate) fn nat_pmp(data: &[u8]) -> bool {
+    let told = bounded(data.len(), 0, || natpmp::outside_address(data));
+    let Ok(told) = told else { return false };
+    let answer = [0, 128, 0, 0].iter().chain(&data[4..8]).copied();
+    let answer: Vec<u8> = answer.chain(told.octets()).collect();
+    assert_eq!(answer, data);
     true
 }
 

@@ -1,15 +1,26 @@
 //! The wall clock, read in this one place.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use peerup_protocol::UnixTime;
 
+/// The clock is looked at this often at least while something ends by it: it may jump, and a laptop may sleep.
+pub(crate) const LOOK: Duration = Duration::from_secs(60);
+
 /// Seconds since 1970; a clock before that is taken for 1970.
 pub(crate) fn now() -> UnixTime {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    since_1970().as_secs()
+}
+
+/// How long it is until then; nothing when it has been.
+pub(crate) fn left(time: UnixTime) -> Duration {
+    Duration::from_secs(time).saturating_sub(since_1970())
+}
+
+fn since_1970() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// A time of a record for people.

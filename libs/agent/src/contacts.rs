@@ -35,14 +35,10 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
     let mut surroundings = session.watch_surroundings();
     let mut dials: JoinSet<(PeerId, bool)> = JoinSet::new();
     let mut attempts: BTreeMap<PeerId, Attempt> = BTreeMap::new();
+    let mut was_online = false;
     loop {
         surroundings.mark_unchanged();
-        let sponsor = session.membership().sponsor();
-        let wanted = match sponsor {
-            // A guest always dials: its sponsor does not know when it is there.
-            Some(sponsor) => vec![sponsor.peer],
-            None => choose(session.members(), &session.me()),
-        };
+        let wanted = wanted(session);
         attempts.retain(|peer, _| wanted.contains(peer));
         let connected = session
             .node
@@ -50,6 +46,15 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
             .await
             .map(|snapshot| snapshot.members)
             .unwrap_or_default();
+        let is_online = {
+            let membership = session.membership();
+            connected.iter().any(|(peer, _)| membership.is_relay(peer))
+        };
+        // What failed while this peer was away says nothing of the others.
+        if is_online && !was_online {
+            attempts.clear();
+        }
+        was_online = is_online;
         let now = Instant::now();
         for peer in wanted {
             let waits = attempts
@@ -82,6 +87,16 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
             Some(Ok((peer, reached))) = dials.join_next() => note(&mut attempts, peer, reached),
             () = tokio::time::sleep_until(next) => (),
         }
+    }
+}
+
+/// With whom contact is kept.
+fn wanted(session: &Session) -> Vec<PeerId> {
+    let sponsor = session.membership().sponsor();
+    match sponsor {
+        // A guest always dials: its sponsor does not know when it is there.
+        Some(sponsor) => vec![sponsor.peer],
+        None => choose(session.members(), &session.me()),
     }
 }
 

@@ -4,22 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerup_node::io::{FrameError, read_frame, write_frame};
-use peerup_node::{OpenError, PeerId, Protocol, member};
+use peerup_node::{PeerId, Protocol, member};
 use peerup_pairing::membership::Refusal;
 use peerup_protocol::UnixTime;
-use peerup_protocol::frame::{MAX_LONG_FRAME, RosterAnswer};
+use peerup_protocol::frame::{RosterAnswer, RosterAsk};
 use peerup_protocol::record::{MemberRecord, Signed};
-use peerup_protocol::wire::DecodeError;
+
+use tokio::sync::watch;
 
 use crate::address;
 use crate::backoff::Backoff;
-use crate::clock::now;
+use crate::clock::{LOOK, left, now};
 use crate::membership::RelayAt;
 use crate::session::Session;
+use crate::session::exchange::{self, ExchangeError, LONG};
 
-/// The clock is looked at this often at least: it may jump, and a laptop may sleep.
-const LOOK: Duration = Duration::from_secs(60);
 /// Longest time for a renewal at one relay, dialling included.
 const RENEWAL: Duration = Duration::from_secs(20);
 
@@ -61,11 +60,7 @@ enum RenewalError {
     #[error(transparent)]
     Connect(#[from] member::ConnectError),
     #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Exchange(#[from] ExchangeError),
     #[error("the new record is not accepted: {0}")]
     Record(#[from] Refusal),
     #[error("the operator does not renew")]
@@ -79,6 +74,7 @@ enum RenewalError {
 /// Returns when the membership has ended: revoked, expired at an attested peer, or expired and not renewed.
 pub(crate) async fn run(session: &Arc<Session>) {
     let mut lists = session.watch_lists();
+    let mut admissions = session.watch_admissions();
     let mut backoff = Backoff::default();
     loop {
         lists.mark_unchanged();
@@ -90,7 +86,7 @@ pub(crate) async fn run(session: &Arc<Session>) {
             judge(record, revoked, membership.hosted().is_none(), now())
         };
         let wait = match own {
-            Own::Good(due) => until(Some(due)).min(until(session.next_end())),
+            Own::Good(due) => until(Some(due)),
             Own::Revoked => return,
             // The operator is asked for a new code instead: it has to look at the pod anyway. A guest needs an invite.
             Own::Expired if session.is_pod() || session.is_guest() => return,
@@ -103,20 +99,32 @@ pub(crate) async fn run(session: &Arc<Session>) {
                 Err(error) => {
                     let pause = backoff.after_failure(rand::random());
                     tracing::warn!(%error, ?pause, "record is not renewed yet");
-                    pause.min(until(session.next_end()))
+                    pause
                 }
             },
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => (),
+            () = somebody_ends(session, &mut admissions) => (),
             _ = lists.changed() => (),
+        }
+    }
+}
+
+/// Waits until the first record of all who are admitted has ended, also of those who are admitted meanwhile.
+async fn somebody_ends(session: &Session, admissions: &mut watch::Receiver<()>) {
+    loop {
+        admissions.mark_unchanged();
+        tokio::select! {
+            () = tokio::time::sleep(until(session.next_end())) => return,
+            _ = admissions.changed() => (),
         }
     }
 }
 
 /// At least a moment, at most [`LOOK`].
 fn until(time: Option<UnixTime>) -> Duration {
-    let left = time.map_or(LOOK, |time| Duration::from_secs(time.saturating_sub(now())));
+    let left = time.map_or(LOOK, left);
     left.clamp(Duration::from_millis(200), LOOK)
 }
 
@@ -157,13 +165,9 @@ async fn ask(session: &Session, own: Own, relay: &RelayAt) -> Result<Signed, Ren
 }
 
 async fn ask_connected(session: &Session, relay: PeerId) -> Result<Signed, RenewalError> {
-    let mut stream = session.node.open(relay, Protocol::Roster).await?;
-    write_frame(
-        &mut stream,
-        &peerup_protocol::frame::RosterAsk::Renew.encode(),
-    )
-    .await?;
-    match RosterAnswer::decode(&read_frame(&mut stream, MAX_LONG_FRAME).await?)? {
+    let opened = session.node.open(relay, Protocol::Roster).await;
+    let question = RosterAsk::Renew.encode();
+    match exchange::ask(opened, &question, LONG, RosterAnswer::decode).await? {
         RosterAnswer::Record(record) => Ok(record),
         RosterAnswer::Refused => Err(RenewalError::Refused),
         RosterAnswer::Page(_) | RosterAnswer::Lists { .. } => Err(RenewalError::Unexpected),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerup_node::path::{self, PathError};
-use peerup_node::{Origin, PeerId, Protocol, Stream};
+use peerup_node::{Multiaddr, Origin, PeerId, Protocol, Stream};
 use peerup_pairing::sas::Fingerprint;
 use peerup_protocol::UnixTime;
 use peerup_protocol::grade::Path;
@@ -366,7 +366,25 @@ async fn relay_hop(session: &Session, relay: PeerId) -> Hop {
     hop
 }
 
-/// An empty address was too long for the frame.
-fn told(observed: &peerup_node::Multiaddr) -> Option<String> {
-    (observed.iter().next().is_some()).then(|| observed.to_string())
+/// An empty address was too long for the frame. The other side can put any text into a name of DNS, which a terminal must
+/// not obey.
+fn told(observed: &Multiaddr) -> Option<String> {
+    let text = observed.to_string();
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_plain && observed.iter().next().is_some()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_side_sees_moves_no_cursor() {
+        let told = |text: &str| told(&text.parse().unwrap());
+        let plain = "/ip4/192.0.2.7/udp/4001/quic-v1";
+        assert_eq!(told(plain).as_deref(), Some(plain));
+        assert_eq!(told("/dns4/\u{1b}[2J/tcp/1"), None);
+        assert_eq!(told("/dns4/a\u{9b}2J/tcp/1"), None);
+        assert_eq!(told(""), None, "too long for the frame");
+    }
 }

@@ -104,7 +104,10 @@ fn spawn(tasks: &mut JoinSet<()>, max: usize, task: impl Future<Output = ()> + S
 async fn exchange(session: Arc<Session>, mut stream: Stream) {
     let (peer, connection): (PeerId, ConnectionId) = (stream.peer(), stream.connection());
     match member::serve(&session.node, &mut stream, peer, connection, &*session).await {
-        Ok(_) => session.shaken(),
+        Ok(_) => {
+            session.settle(peer).await;
+            session.shaken();
+        }
         Err(error) => {
             tracing::debug!(%peer, %error, "peer is not accepted");
             session.node.close_connection(connection).await;

@@ -63,7 +63,7 @@ pub use reach::ReachError;
 pub use services::{Exposed, Forwarded, ServiceLimits, ServiceList, ServicesError};
 pub use state::{Access, StateError, Store, is_running, read_status};
 pub use status::{Board, Status};
-pub use verify::{Comparison, ExchangeError, Outcome, VerifyError};
+pub use verify::{Comparison, ComparisonError, Outcome, VerifyError};
 
 use peerup_protocol::secret::Secret;
 use peerup_protocol::{PeerId, SigningKey, id};

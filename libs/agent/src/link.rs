@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerup_node::io::{FrameError, read_frame_within, write_frame};
-use peerup_node::member::{self, ConnectError};
+use peerup_node::member::ConnectError;
 use peerup_node::path::{self, PathError};
 use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol};
 use peerup_pairing::membership::Refusal;
@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::address;
 use crate::backoff::Backoff;
-use crate::clock::{now, timestamp};
+use crate::clock::{LOOK, now, timestamp};
 use crate::hosting;
 use crate::membership::RelayAt;
 use crate::roster::{Roster, RosterError};
@@ -140,11 +140,12 @@ async fn changed(network: &mut watch::Receiver<()>) {
     }
 }
 
-/// With an expired record nothing but a renewal is possible, which is not done here.
+/// With an expired record nothing but a renewal is possible, which is not done here. A clock that was ahead and is set
+/// right makes the record valid again without a word.
 async fn until_valid(session: &Session) {
     let mut lists = session.watch_lists();
     while !session.membership().holds(now()) {
-        if lists.changed().await.is_err() {
+        if let Ok(Err(_)) = tokio::time::timeout(LOOK, lists.changed()).await {
             return;
         }
     }
@@ -188,7 +189,7 @@ async fn connect(
         tokio::time::sleep(QUICK).await;
         changed(&mut network).await;
     };
-    let connected = member::connect(&session.node, session, relay, addresses);
+    let connected = session.connect(relay, addresses);
     tokio::select! {
         connected = tokio::time::timeout(CONNECT, connected) => {
             connected.map_err(|_| LinkError::TimedOut)?.map_err(Into::into)

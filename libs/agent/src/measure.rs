@@ -3,6 +3,7 @@
 mod changes;
 mod check;
 pub(crate) mod facts;
+mod gateway;
 mod plan;
 mod probe;
 mod pulse;
@@ -25,14 +26,14 @@ use crate::clock::{now, timestamp};
 use crate::metrics::ProbeResult;
 use crate::netcheck::Netcheck;
 use crate::session::Session;
-use crate::status::Trigger;
+use crate::status::{Status, Trigger};
 use check::Baseline;
 use plan::{Due, Plan};
 
 pub(crate) use signals::Signals;
 
-/// How long the first measurement waits for the network document, which says where STUN servers are.
-const DOCUMENT_WAIT: Duration = Duration::from_secs(5);
+/// How long the first measurement waits for the network document, which says where STUN servers are, and for a relay.
+const JOIN_WAIT: Duration = Duration::from_secs(5);
 /// Shortest period that settings may ask for.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(5);
 
@@ -96,7 +97,7 @@ async fn measure(
     settings: watch::Receiver<Settings>,
     reported: &watch::Sender<Option<Reported>>,
 ) -> Infallible {
-    document(session).await;
+    joined(session).await;
     let mut ears = Ears::new(session, settings);
     let mut meter = Meter {
         session,
@@ -237,7 +238,15 @@ impl Meter<'_> {
 
     async fn facts(&self, settings: &Settings) -> std::io::Result<Facts> {
         let (session, world) = (self.session, world(settings));
-        let measurement = probe::run(session, &world, &settings.stun_servers).await?;
+        let gateway = async {
+            match session.is_pod() {
+                true => None,
+                false => gateway::outside().await,
+            }
+        };
+        let (measurement, gateway_outside) =
+            tokio::join!(probe::run(session, &world, &settings.stun_servers), gateway);
+        let measurement = measurement?;
         let answered = measurement.v4.answered() || measurement.v6.answered();
         session.metrics.probed(if answered {
             ProbeResult::Measured
@@ -252,23 +261,26 @@ impl Meter<'_> {
             in_pod: session.is_pod(),
             interfaces: facts::interfaces(),
             route: facts::route(),
+            gateway_outside,
             links: session.relay_links(),
             measurement,
         })
     }
 }
 
-/// Waits for the first network document, but not for ever: without one there is still something to say.
-async fn document(session: &Session) {
-    let mut lists = session.watch_lists();
+/// Waits for the first network document and for the relay's connection that stays, but not for ever: without them there
+/// is still something to say.
+async fn joined(session: &Session) {
+    let (mut lists, mut board) = (session.watch_lists(), session.board.watch());
     let known = async {
         while session.membership().document_version().is_none() {
             if lists.changed().await.is_err() {
                 return;
             }
         }
+        let _ = board.wait_for(Status::is_joined).await;
     };
-    let _ = timeout(DOCUMENT_WAIT, known).await;
+    let _ = timeout(JOIN_WAIT, known).await;
 }
 
 fn world(settings: &Settings) -> World {

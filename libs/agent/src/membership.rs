@@ -8,7 +8,8 @@ use peerup_pairing::membership::{self as rules, Refusal};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId, Serial};
 use peerup_protocol::record::{
-    GuestGrant, MemberRecord, NetworkDocument, RecordKind, Revocations, Signed, relays_of,
+    GuestGrant, MemberRecord, NetworkDocument, RecordKind, Revocations, STALE_SECONDS, Signed,
+    relays_of,
 };
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 
@@ -251,6 +252,18 @@ impl Membership {
     /// The newest revocation list.
     pub(crate) fn revoked(&self) -> Option<&Revocations> {
         self.revocations.as_ref().map(|known| &known.content)
+    }
+
+    /// When the newest revocation list was signed.
+    pub(crate) fn revocations_time(&self) -> Option<UnixTime> {
+        self.revoked().map(|list| list.issued)
+    }
+
+    /// Whether this peer would have heard of a revocation. A guest hears of none: its sponsor does.
+    #[must_use]
+    pub fn hears_of_revocations(&self, now: UnixTime) -> bool {
+        let lately = |issued: UnixTime| now < issued.saturating_add(STALE_SECONDS);
+        self.hosted.is_some() || self.revocations_time().is_some_and(lately)
     }
 
     /// What orders the newest network document.

@@ -52,6 +52,7 @@ pub struct Metrics {
     verified: Gauge,
     relay_connected: GaugeVec,
     expiry: GaugeVec,
+    revocations: GaugeVec,
     handshake: GaugeVec,
     connections: GaugeVec,
     reservations: Gauge,
@@ -79,6 +80,7 @@ impl Metrics {
             verified: new.gauge("verified")?,
             relay_connected: new.gauges("relay_connected", &["relay"])?,
             expiry: new.gauges("credential_expiry_timestamp_seconds", &[])?,
+            revocations: new.gauges("revocations_timestamp_seconds", &[])?,
             handshake: new.gauges("last_handshake_timestamp_seconds", &[])?,
             connections: new.gauges("connections", &["path"])?,
             reservations: new.gauge("relay_reservations")?,
@@ -130,6 +132,10 @@ impl Metrics {
             &self.expiry,
             membership.map(|own| seconds(own.expiration_time)),
         );
+        show(
+            &self.revocations,
+            membership.and_then(|own| own.revocations_time.map(seconds)),
+        );
         show(&self.handshake, status.last_handshake_time.map(seconds));
         show(&self.join_duration, status.join_duration_seconds);
         self.relay_connected.reset();
@@ -178,7 +184,7 @@ impl Metrics {
 }
 
 /// What each metric says.
-const HELP: [(&str, &str); 15] = [
+const HELP: [(&str, &str); 16] = [
     (
         "reachability_grade",
         "1 for the present grade, 0 for the others",
@@ -203,6 +209,10 @@ const HELP: [(&str, &str); 15] = [
     (
         "credential_expiry_timestamp_seconds",
         "When the record ends",
+    ),
+    (
+        "revocations_timestamp_seconds",
+        "When the newest list of revocations was signed",
     ),
     (
         "last_handshake_timestamp_seconds",
@@ -354,6 +364,7 @@ mod tests {
             verification: Verification::Attested,
             issued_time: Timestamp::UNIX_EPOCH,
             expiration_time: Timestamp::UNIX_EPOCH,
+            revocations_time: Some(Timestamp::UNIX_EPOCH),
         }
     }
 

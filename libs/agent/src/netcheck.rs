@@ -1,6 +1,6 @@
 //! One full measurement with everything it rests on: one JSON for `peerup netcheck` and for the sidecar's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 use peerup_protocol::grade::{
@@ -29,6 +29,9 @@ pub struct Netcheck {
     /// The address from which the default route starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<IpAddr>,
+    /// What the default gateway says of its own outside address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_outside: Option<Ipv4Addr>,
     /// Connections to relays.
     pub relay_connections: Vec<RelayConnection>,
     /// What STUN servers answered, by IP version; a version that was not asked about is left out.
@@ -133,6 +136,7 @@ impl Netcheck {
             milliseconds,
             interfaces: facts.interfaces.clone(),
             default_route: facts.route,
+            gateway_outside: facts.gateway_outside,
             relay_connections: facts.links.iter().map(RelayConnection::of).collect(),
             stun: stun.collect(),
             verdict: Verdict::of(assessment),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use multiaddr::Protocol as Part;
-use peerup_node::member::{self, ConnectError};
+use peerup_node::member::ConnectError;
 use peerup_node::{ConnectionId, Multiaddr, OpenError, PeerId, Protocol, Stream};
 
 use crate::address;
@@ -147,7 +147,7 @@ async fn dial(session: &Session, peer: PeerId) -> Result<ConnectionId, ReachErro
     if addresses.is_empty() {
         return Err(ReachError::NoRelay);
     }
-    let connection = member::connect(&session.node, session, peer, addresses).await?;
+    let connection = session.connect(peer, addresses).await?;
     session.shaken();
     Ok(connection)
 }
@@ -155,7 +155,7 @@ async fn dial(session: &Session, peer: PeerId) -> Result<ConnectionId, ReachErro
 /// A relay that is the other peer's and not this one's.
 async fn meet(session: &Session, relay: &RelayAt) -> bool {
     let addresses = address::dialable(&relay.addresses, session.is_pod());
-    let met = member::connect(&session.node, session, relay.peer, addresses).await;
+    let met = session.connect(relay.peer, addresses).await;
     met.inspect_err(|error| tracing::debug!(relay = relay.ordinal, %error, "relay is not reached"))
         .is_ok()
 }

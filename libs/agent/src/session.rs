@@ -1,11 +1,13 @@
 //! What the tasks of one membership share: node, membership, members, and who is admitted.
 
 mod connections;
+pub(crate) mod exchange;
 mod others;
 mod shown;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peerup_node::{ConnectionId, Node, Origin};
@@ -27,6 +29,7 @@ use crate::state::Store;
 use crate::status::{self, Badge, Board, Phase, Verification};
 use connections::Held;
 
+pub(crate) use connections::ToRelay;
 pub(crate) use others::Bond;
 
 /// Shared state of one membership.
@@ -42,11 +45,15 @@ pub(crate) struct Session {
     pub(crate) hosting: Arc<Hosting>,
     pub(crate) direct: Direct,
     store: Arc<Store>,
+    /// The membership could not be stored the last time, and the status says so.
+    unsaved: AtomicBool,
     pod: bool,
     membership: Mutex<Membership>,
     roster: Mutex<Roster>,
     members: Mutex<Vec<MemberRecord>>,
     admitted: Mutex<BTreeMap<PeerId, Standing>>,
+    /// Somebody was admitted, whose record may end before all others.
+    admissions: watch::Sender<()>,
     connections: Mutex<BTreeMap<ConnectionId, Held>>,
     /// Own record, revocations or network document changed.
     lists: watch::Sender<()>,
@@ -66,6 +73,7 @@ impl Session {
             board: shared.board.clone(),
             metrics: shared.metrics.clone(),
             store,
+            unsaved: AtomicBool::new(false),
             shared,
             turns: Turns::default(),
             signals: Signals::default(),
@@ -74,6 +82,7 @@ impl Session {
             roster: Mutex::default(),
             members: Mutex::default(),
             admitted: Mutex::default(),
+            admissions: watch::Sender::new(()),
             connections: Mutex::default(),
             lists: watch::Sender::new(()),
             surroundings: watch::Sender::new(()),
@@ -113,6 +122,10 @@ impl Session {
         self.lists.subscribe()
     }
 
+    pub(crate) fn watch_admissions(&self) -> watch::Receiver<()> {
+        self.admissions.subscribe()
+    }
+
     pub(crate) fn watch_surroundings(&self) -> watch::Receiver<()> {
         self.surroundings.subscribe()
     }
@@ -134,6 +147,7 @@ impl Session {
             verification: Verification::of(record.method),
             issued_time: timestamp(record.issued),
             expiration_time: timestamp(record.not_after),
+            revocations_time: membership.revocations_time().map(timestamp),
         };
         let relays = membership.my_relays();
         self.board.update(|status| {
@@ -152,10 +166,17 @@ impl Session {
         let stored = Stored::of(&self.membership());
         let store = Arc::clone(&self.store);
         let saved = tokio::task::spawn_blocking(move || store.save_membership(&stored)).await;
-        if let Ok(Err(error)) = saved {
-            tracing::error!(%error, "membership can't be stored");
-            self.board
-                .update(|status| status.problem = Some(error.to_string()));
+        match saved {
+            Ok(Err(error)) => {
+                tracing::error!(%error, "membership can't be stored");
+                self.unsaved.store(true, Relaxed);
+                self.board
+                    .update(|status| status.problem = Some(error.to_string()));
+            }
+            Ok(Ok(())) if self.unsaved.swap(false, Relaxed) => {
+                self.board.update(|status| status.problem = None);
+            }
+            Ok(Ok(())) | Err(_) => {}
         }
     }
 

@@ -24,8 +24,8 @@ const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
 /// The directory of the local API's socket.
 pub(crate) const RUN: &str = "run";
-/// Larger files are not ours.
-const MAX_FILE: u64 = 1024 * 1024;
+/// Larger files are not ours; a status with some ten thousand members is.
+const MAX_FILE: u64 = 8 * 1024 * 1024;
 
 /// Why the state directory can't be used; every message names the path.
 #[derive(Debug, thiserror::Error)]
@@ -455,4 +455,4 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -180,6 +180,9 @@ pub struct Membership {
     pub issued_time: Timestamp,
     /// When it ends, unless renewed.
     pub expiration_time: Timestamp,
+    /// When the newest list of revocations was signed; a guest gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_time: Option<Timestamp>,
 }
 
 /// One of the peer's relays.

@@ -17,7 +17,7 @@ use peerup_protocol::secret::Secret;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use exchange::ExchangeError;
+pub use exchange::ComparisonError;
 pub(crate) use marks::Marks;
 pub use peerup_pairing::sas::Comparison as Outcome;
 
@@ -45,7 +45,7 @@ pub enum VerifyError {
         /// Its name.
         peer: PeerName,
         /// What failed.
-        source: ExchangeError,
+        source: ComparisonError,
     },
     /// Somebody else here compares with the same peer.
     #[error("a comparison with {0} is under way; finish that one first")]

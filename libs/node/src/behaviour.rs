@@ -93,8 +93,6 @@ pub(crate) fn swarm(
         .map_err(|error| failed(&error))?
         .with_other_transport(|key| transport::quic(key, shared.carried.clone()))
         .map_err(|error| failed(&error))?
-        .with_dns()
-        .map_err(|error| failed(&error))?
         .with_relay_client(noise::Config::new, yamux::Config::default)
         .map_err(|error| failed(&error))?
         .with_behaviour(|key, client| behaviour(key, client, role, offers, kad_name, shared))

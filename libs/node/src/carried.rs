@@ -1,4 +1,4 @@
-//! Counts what a relay carries, which libp2p does not.
+//! Counts what a relay carries, which libp2p does not, and ends connections that do not end by themselves.
 //!
 //! A circuit is a stream that its source opens for the relay's `hop` protocol, and libp2p copies that stream's bytes
 //! itself. They are seen where they pass the multiplexer: the first lines that the side that was opened to writes
@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{AsyncRead, AsyncWrite, ready};
@@ -19,6 +20,7 @@ use libp2p::{
     core::muxing::{StreamMuxer, StreamMuxerEvent},
     relay::HOP_PROTOCOL_NAME,
 };
+use tokio::time::{Sleep, sleep};
 
 /// A negotiation that takes more than this is not followed.
 const MAX_NEGOTIATION: usize = 4096;
@@ -38,15 +40,24 @@ impl Carried {
     }
 }
 
+/// How long a connection may take to say that it ends. One that is dead, with its send buffer full, would say it for a
+/// quarter of an hour, and be taken for a way to its peer as long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// A connection whose inbound streams are looked at.
 pub(crate) struct Counting<M> {
     inner: M,
     carried: Carried,
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<M> Counting<M> {
     pub(crate) fn new(inner: M, carried: Carried) -> Self {
-        Self { inner, carried }
+        Self {
+            inner,
+            carried,
+            farewell: None,
+        }
     }
 }
 
@@ -83,7 +94,13 @@ where
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        if let Poll::Ready(closed) = Pin::new(&mut self.inner).poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        let farewell = self
+            .farewell
+            .get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        farewell.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(
@@ -240,5 +257,45 @@ mod tests {
             assert_eq!(phase.wrote(&said("na")), 0);
         }
         assert_eq!(phase, Phase::Other);
+    }
+
+    /// As one whose other side has gone without a word, with bytes under way.
+    struct Dead;
+
+    impl StreamMuxer for Dead {
+        type Substream = futures::io::Cursor<Vec<u8>>;
+        type Error = io::Error;
+
+        fn poll_inbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_outbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_connection_is_ended_without_its_word() {
+        let mut dead = Counting::new(Dead, Carried::default());
+        let closed = std::future::poll_fn(|cx| Pin::new(&mut dead).poll_close(cx));
+        tokio::time::timeout(4 * FAREWELL, closed)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }

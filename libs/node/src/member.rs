@@ -5,7 +5,8 @@
 //! ```text
 //! dialer   hello ──────▶            admit, close, dial again
 //! listener        check, admit ──▶ hello
-//! then the side that knows the newer revocations sends them
+//! then the side that knows the newer revocations sends them;
+//! a dialer that is revoked hears nothing but these
 //! ```
 
 use std::{future::Future, time::Duration};
@@ -22,14 +23,17 @@ use peerup_protocol::{
 use tokio::time::timeout;
 
 use crate::{
-    io::{FrameError, read_frame, write_frame},
+    io::{FrameError, read_frame, read_frame_within, write_frame},
     node::{DialError, Node, OpenError},
-    probation::Pool,
+    probation::{Pool, Refused},
     protocol::Protocol,
 };
 
 /// Time for a whole exchange.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(EXCHANGE_SECONDS);
+
+/// How long somebody who is revoked may take to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What this side shows and what it thinks of others. Checks are by clock and
 /// lists of the moment.
@@ -105,8 +109,11 @@ pub enum MemberError {
     /// The remote's record or list is not accepted.
     #[error("the remote is not accepted: {0}")]
     Refused(#[from] Refusal),
-    /// The pool for renewals had no room, or the connection is gone.
-    #[error("the connection is not on probation any more")]
+    /// The remote has shown that the own record is revoked.
+    #[error("the own record is revoked")]
+    Revoked,
+    /// The pool for renewals had no room.
+    #[error("there is no room for another renewal")]
     Probation,
     /// The exchange as a whole took too long.
     #[error("the exchange of records took too long")]
@@ -187,14 +194,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let served = within(async {
-        let (theirs, standing) = hear(stream, &peer, membership).await?;
+        let (theirs, standing) = match hear(stream, &peer, membership).await {
+            Err(error @ MemberError::Refused(Refusal::Revoked)) => {
+                show_list(stream, membership).await;
+                return Err(error);
+            }
+            heard => heard?,
+        };
         match standing {
             Standing::Admitted => node.admit(peer).await,
             Standing::Guest => node.admit_guest(peer).await,
-            Standing::Renewing => {
-                let entered = node.enter(connection, Pool::Renewing).await;
-                entered.map_err(|_| MemberError::Probation)?;
-            }
+            Standing::Renewing => match node.enter(connection, Pool::Renewing).await {
+                // Its PeerId is admitted by a record that it has not got yet: it is on no probation.
+                Ok(()) | Err(Refused::Unknown) => {}
+                Err(Refused::Full | Refused::Source | Refused::Engaged) => {
+                    return Err(MemberError::Probation);
+                }
+            },
         }
         answer(stream, &peer, membership, &theirs, standing).await
     })
@@ -242,8 +258,36 @@ where
 {
     let own = membership.presented();
     write_frame(stream, &hello(&own).encode()).await?;
-    let (theirs, standing) = hear(stream, peer, membership).await?;
+    let frame = read_frame(stream, MAX_LONG_FRAME).await?;
+    let theirs = match MemberHello::decode(&frame) {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            // Nothing but a list comes from somebody who knows that this side is revoked.
+            let lists = MemberLists::decode(&frame).map_err(|_| error)?;
+            membership.learn(lists.revocations)?;
+            return Err(MemberError::Revoked);
+        }
+    };
+    let standing = membership.check(peer, &theirs.credential)?;
     settle(stream, peer, membership, &own, &theirs, standing).await
+}
+
+/// Shows the list to somebody whose record was good and is revoked, who may not have heard of it, and gives it a moment
+/// to read that: a connection that is closed takes along what is under way.
+async fn show_list<S>(stream: &mut S, membership: &impl Membership)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(list) = membership.presented().revocations else {
+        return;
+    };
+    let lists = MemberLists {
+        revocations: list.signed,
+    };
+    if write_frame(stream, &lists.encode()).await.is_ok() {
+        // Whatever is said, or that it is silent, is of no interest.
+        let _ = read_frame_within(stream, MAX_LONG_FRAME, LAST_WORDS).await;
+    }
 }
 
 /// The listener's side after the other's hello.
@@ -315,7 +359,9 @@ async fn read_renewal<S>(stream: &mut S) -> Result<Option<Signed>, MemberError>
 where
     S: AsyncRead + Unpin,
 {
-    match RosterAnswer::decode(&read_frame(stream, MAX_LONG_FRAME).await?)? {
+    // The relay asks the operator meanwhile; the exchange as a whole has its end.
+    let answer = read_frame_within(stream, MAX_LONG_FRAME, EXCHANGE_TIMEOUT).await?;
+    match RosterAnswer::decode(&answer)? {
         RosterAnswer::Record(record) => Ok(Some(record)),
         RosterAnswer::Refused => Ok(None),
         RosterAnswer::Page(_) | RosterAnswer::Lists { .. } => Err(MemberError::Unexpected),

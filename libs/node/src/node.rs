@@ -14,6 +14,7 @@ use crate::{
     counters::{Snapshot, Way},
     event::Event,
     members::Rank,
+    names,
     probation::{Pool, Refused},
     protocol::{Protocol, TooManyServices},
     stream::Stream,
@@ -54,6 +55,9 @@ pub enum DialError {
     /// No address was given, or only ones that no transport knows.
     #[error("no address to dial")]
     NoAddress,
+    /// The only addresses have names, and none of these is found.
+    #[error("no address is found for {0}; can this machine look it up?")]
+    UnknownName(String),
     /// Another peer answered at the address.
     #[error("another peer answered: {0}")]
     WrongPeer(PeerId),
@@ -173,6 +177,11 @@ impl Node {
             true => self.circuit_dials.acquire().await.ok(),
             false => None,
         };
+        let name = addresses.iter().find_map(names::name);
+        let addresses = names::look_up(addresses).await;
+        if let Some(name) = name.filter(|_| addresses.is_empty()) {
+            return Err(DialError::UnknownName(name));
+        }
         self.ask(|reply| Command::Dial {
             peer,
             addresses,

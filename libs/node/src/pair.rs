@@ -16,7 +16,7 @@ use peerup_protocol::secret::Secret;
 use rand::{TryRng, rngs::SysRng};
 
 pub use invite::{
-    Host, InviteError, InviteVerdict, accept_invite, ask_inviter, redeem_invite, relays_of_invite,
+    Host, InviteError, InviteVerdict, accept_invite, redeem_invite, relays_of_invite,
 };
 pub use joiner::{PairError, Paired, join, pair};
 pub use responder::{Desk, Ends, Lookup, Verdict, respond};

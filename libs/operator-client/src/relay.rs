@@ -77,7 +77,8 @@ impl RelayClient {
     /// Asks for a newer record of a member (`POST /v1/relay/renew`).
     ///
     /// # Errors
-    /// [`CallError::NotFound`] or [`CallError::Refused`] when the operator gives none; else any [`CallError`].
+    /// [`CallError::NotFound`], or [`CallError::Refused`] with status 410, when the operator will never give one; else any
+    /// [`CallError`].
     pub async fn renew(
         &self,
         request: &RenewRequest,

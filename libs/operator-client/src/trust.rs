@@ -106,6 +106,10 @@ fn roots(file: Option<&[u8]>, text: Option<&str>) -> Result<RootCertStore, Local
     Ok(roots)
 }
 
+/// How long a connection is kept that nobody uses: for the calls of one moment, as there may be ten thousand sidecars,
+/// and less than the operator keeps it.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// HTTP/1.1 on purpose: a connection that hangs takes one call with it, not all.
 fn http_client(roots: RootCertStore, connect: Duration) -> Result<reqwest::Client, LocalError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -122,7 +126,7 @@ fn http_client(roots: RootCertStore, connect: Duration) -> Result<reqwest::Clien
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
-        .pool_idle_timeout(Duration::from_secs(20))
+        .pool_idle_timeout(IDLE)
         .user_agent(concat!("peerup/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| LocalError::Client(error.to_string()))

@@ -368,6 +368,22 @@ pub struct Problem {
     pub detail: Option<String>,
 }
 
+impl Problem {
+    /// The media type of such a body.
+    pub const MEDIA_TYPE: &str = "application/problem+json";
+
+    /// One whose title alone tells it apart.
+    #[must_use]
+    pub fn new(title: &str, status: u16, detail: &impl fmt::Display) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status,
+            detail: Some(detail.to_string()),
+        }
+    }
+}
+
 impl From<IssuedRecord> for Signed {
     fn from(issued: IssuedRecord) -> Self {
         Self {

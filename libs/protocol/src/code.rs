@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::id::{DhtNamespace, GroupId, NetworkId, Slot};
+use crate::relay_address::{is_host, is_transport};
 use crate::secret::{CodeSecret, SecretText};
 use crate::wire::{
     DecodeError, MAX_ADDRESS, PEER_ID_LENGTH, Reader, Writer, address_from_bytes, peer_from_bytes,
@@ -275,11 +276,11 @@ fn checksum_of(payload: &[u8]) -> [u8; 4] {
 fn check_address(address: &Multiaddr, kind: CodeKind) -> Result<(), DecodeError> {
     let parts: Vec<_> = address.iter().collect();
     let ok = match parts.as_slice() {
-        [host, Protocol::Tcp(_), rest @ ..]
-        | [host, Protocol::Udp(_), Protocol::QuicV1, rest @ ..] => {
-            is_host(host) && (rest.is_empty() || kind == CodeKind::Invite && is_circuit(rest))
+        [host, way @ .., Protocol::P2p(_), Protocol::P2pCircuit] if kind == CodeKind::Invite => {
+            is_host(host) && is_transport(way)
         }
-        _ => false,
+        [host, way @ ..] => is_host(host) && is_transport(way),
+        [] => false,
     };
     if ok {
         Ok(())
@@ -289,23 +290,6 @@ fn check_address(address: &Multiaddr, kind: CodeKind) -> Result<(), DecodeError>
             "be a host with tcp or quic-v1",
         ))
     }
-}
-
-fn is_circuit(parts: &[Protocol<'_>]) -> bool {
-    matches!(parts, [Protocol::P2p(_), Protocol::P2pCircuit])
-}
-
-fn is_host(part: &Protocol<'_>) -> bool {
-    if let Protocol::Dns4(name) | Protocol::Dns6(name) = part {
-        return is_dns_name(name);
-    }
-    matches!(part, Protocol::Ip4(_) | Protocol::Ip6(_))
-}
-
-fn is_dns_name(name: &str) -> bool {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' || byte == b'_';
-    !name.is_empty() && name.len() <= 253 && name.bytes().all(plain)
 }
 
 impl fmt::Display for HandshakeKind {

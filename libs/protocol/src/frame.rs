@@ -1,6 +1,34 @@
 //! Bodies of frames on admitted and member streams. On the stream each stands
 //! behind a u16 length.
 
+/// An enum whose values are frames of one byte.
+macro_rules! one_byte {
+    ($what:literal, $(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $byte:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant = $byte),+
+        }
+
+        impl $name {
+            /// The frame's body.
+            #[must_use]
+            pub fn encode(self) -> Vec<u8> {
+                vec![self as u8]
+            }
+
+            /// Reads a body.
+            pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+                let [byte] = $crate::frame::exactly(bytes)?;
+                match byte {
+                    $($byte => Ok(Self::$variant),)+
+                    other => Err(DecodeError::unknown($what, other)),
+                }
+            }
+        }
+    };
+}
+
 mod direct;
 mod invite;
 mod join;
@@ -45,6 +73,14 @@ const MAX_RECORD: usize = MAX_LONG_FRAME - 128;
 const MAX_MEMBER_RECORD: usize = 512;
 /// Longest guest grant: label, net, serial, two PeerIds, name, times.
 const MAX_GUEST_GRANT: usize = 256;
+
+/// A body that is so long.
+fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+    let mut r = Reader::new(bytes);
+    let value = r.array()?;
+    r.finish()?;
+    Ok(value)
+}
 
 fn write_signed(w: Writer, signed: &Signed) -> Writer {
     w.lp(&signed.bytes).lp(signed.signature)

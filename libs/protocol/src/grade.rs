@@ -220,6 +220,8 @@ words! {
         FilteringPort = "filtering-port-dependent",
         /// The default route starts at an address of 100.64.0.0/10.
         CgnatLocalAddress = "cgnat-local-address",
+        /// The router's outside address is of 100.64.0.0/10, and not what the outside sees.
+        CgnatGatewayAddress = "cgnat-gateway-address",
         /// Nobody outside could be asked.
         NoOutsideVantage = "no-outside-vantage",
         /// An IPv6 address in scope that nobody outside has confirmed.

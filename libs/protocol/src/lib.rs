@@ -18,6 +18,7 @@ pub mod grade;
 pub mod id;
 pub mod message;
 pub mod names;
+pub mod natpmp;
 pub mod record;
 pub mod relay_address;
 pub mod report;

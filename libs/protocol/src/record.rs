@@ -12,7 +12,7 @@ pub use guest::{GuestGrant, MAX_GUEST_SECONDS, MAX_GUESTS};
 pub use member::{MAX_SUBJECT, MemberRecord, Method};
 pub use network::{
     Flags, MAX_ACCESS_RULE, MAX_ACCESS_RULES, MAX_CLUSTER, MAX_RELAY_ADDRESSES, MAX_RELAYS,
-    NetworkDocument, Relay, relays_of,
+    NetworkDocument, Relay, STALE_SECONDS, relays_of,
 };
 pub use revocations::{MAX_REVOCATIONS, Revocations};
 

@@ -6,6 +6,51 @@
 
 use multiaddr::{Multiaddr, Protocol};
 
+/// What an address of a relay is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Connections, over TCP or QUIC.
+    Connection,
+    /// STUN requests.
+    Stun,
+}
+
+/// What an address is for: a host (IP address, or name of one IP version) with tcp, quic-v1, or udp for STUN. Nothing of
+/// any other, which no peer can use.
+#[must_use]
+pub fn purpose(address: &Multiaddr) -> Option<Purpose> {
+    let parts: Vec<_> = address.iter().collect();
+    match parts.as_slice() {
+        [host, end @ ..] if is_host(host) => match end {
+            [Protocol::Udp(_)] => Some(Purpose::Stun),
+            _ => is_transport(end).then_some(Purpose::Connection),
+        },
+        _ => None,
+    }
+}
+
+/// An IP address, or a name whose IP version is known.
+pub(crate) fn is_host(part: &Protocol<'_>) -> bool {
+    if let Protocol::Dns4(name) | Protocol::Dns6(name) = part {
+        return is_dns_name(name);
+    }
+    matches!(part, Protocol::Ip4(_) | Protocol::Ip6(_))
+}
+
+/// What connections run over, and nothing else.
+pub(crate) fn is_transport(parts: &[Protocol<'_>]) -> bool {
+    matches!(
+        parts,
+        [Protocol::Tcp(_)] | [Protocol::Udp(_), Protocol::QuicV1]
+    )
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' || byte == b'_';
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(plain)
+}
+
 /// How a host is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostKind {
@@ -30,12 +75,12 @@ pub fn host(address: &Multiaddr) -> Option<(HostKind, String)> {
     }
 }
 
-/// The port of a STUN address; nothing of an address for connections.
+/// The port of a STUN address; nothing of any other.
 #[must_use]
 pub fn stun_port(address: &Multiaddr) -> Option<u16> {
-    let mut parts = address.iter().skip(1);
-    match (parts.next(), parts.next()) {
-        (Some(Protocol::Udp(port)), None) => Some(port),
+    purpose(address).filter(|purpose| *purpose == Purpose::Stun)?;
+    match address.iter().last() {
+        Some(Protocol::Udp(port)) => Some(port),
         _ => None,
     }
 }
@@ -52,6 +97,26 @@ pub fn is_inside(address: &Multiaddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_peers_can_use_has_a_purpose() {
+        for (text, expected) in [
+            ("/ip4/1.2.3.4/tcp/1", Some(Purpose::Connection)),
+            ("/dns6/a.example/udp/1/quic-v1", Some(Purpose::Connection)),
+            ("/dns4/a.example/udp/1", Some(Purpose::Stun)),
+            ("/dns/a.example/tcp/1", None),
+            ("/dnsaddr/a.example", None),
+            ("/dns4/a b/tcp/1", None),
+            ("/ip4/1.2.3.4", None),
+            ("/ip4/1.2.3.4/udp/1/quic", None),
+            ("/ip4/1.2.3.4/tcp/1/ws", None),
+            ("/ip4/1.2.3.4/udp/1/quic-v1/webtransport", None),
+            ("/memory/7", None),
+        ] {
+            let address: Multiaddr = text.parse().unwrap();
+            assert_eq!(purpose(&address), expected, "{text}");
+        }
+    }
 
     #[test]
     fn each_address_tells_its_host_and_what_it_is_for() {

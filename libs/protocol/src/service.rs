@@ -47,6 +47,8 @@ words! {
         Busy = "busy",
         /// 5: the network wants the two peers to have verified each other.
         VerificationRequired = "verification_required",
+        /// 6: the destination has not heard of revocations for too long, and the network wants it to.
+        StaleRevocations = "stale_revocations",
     }
 }
 
@@ -68,6 +70,9 @@ impl ServiceAnswer {
             Self::Busy => "the peer carries as many connections as it may; try again later",
             Self::VerificationRequired => {
                 "the network allows services between verified peers only; run peerup verify"
+            }
+            Self::StaleRevocations => {
+                "no news of revocations for 15 minutes, and the network allows no services without (peers.staleRevocations); see whether its operator runs"
             }
         }
     }

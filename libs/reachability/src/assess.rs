@@ -15,7 +15,7 @@ mod tests;
 mod words;
 
 use std::cmp::Reverse;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use peerup_protocol::grade::{
     Confidence, Evidence, Filtering, Grade, IpVersion, Mapping, NatType, Path, Scope,
@@ -41,6 +41,8 @@ pub struct Facts {
     pub interfaces: Vec<IpAddr>,
     /// The address from which the default route starts, if known.
     pub route: Option<IpAddr>,
+    /// What the default gateway says of its own outside address (NAT-PMP), if it was asked and says so.
+    pub gateway_outside: Option<Ipv4Addr>,
     /// Connections to relays.
     pub links: Vec<Link>,
     /// What STUN servers saw.
@@ -207,15 +209,14 @@ fn measured(facts: &Facts, version: IpVersion, own: &[IpAddr], seen: &Seen) -> V
         .collect();
     let public_v6 =
         version == IpVersion::V6 && nat.mapping == Mapping::None && !addresses.is_empty();
+    // Who is seen at an own address is behind nobody.
+    let translated = nat.mapped.filter(|_| nat.mapping != Mapping::None);
+    let carrier = carrier(facts, version, translated);
     let (grade, confidence, decisive) = match (nat.mapping, filtering) {
         (Mapping::AddressDependent | Mapping::AddressAndPortDependent, _) => {
             (Grade::D, Confidence::Measured, None)
         }
-        _ if is_behind_carrier(facts, version) => (
-            Grade::D,
-            Confidence::Measured,
-            Some(Evidence::CgnatLocalAddress),
-        ),
+        _ if carrier.is_some() => (Grade::D, Confidence::Measured, carrier),
         (Mapping::Unknown, _) => (Grade::D, Confidence::Claimed, None),
         (Mapping::None | Mapping::EndpointIndependent, filtering) => {
             by_filtering(filtering, version, public_v6)
@@ -315,13 +316,13 @@ fn unasked(facts: &Facts, version: IpVersion, own: &[IpAddr]) -> Verdict {
             Evidence::NothingAnswers,
         );
     }
-    if is_behind_carrier(facts, version) {
+    if let Some(evidence) = carrier(facts, version, None) {
         return plain(
             version,
             Grade::D,
             Confidence::Measured,
             NatType::Unknown,
-            Evidence::CgnatLocalAddress,
+            evidence,
         );
     }
     let evidence = match version {
@@ -358,11 +359,20 @@ fn plain(
     }
 }
 
-/// Outside of pods, in the Internet's scope, an address of 100.64.0.0/10 at the
-/// default route is a carrier's.
-fn is_behind_carrier(facts: &Facts, version: IpVersion) -> bool {
-    version == IpVersion::V4
-        && !facts.in_pod
-        && facts.world.scope == Scope::Internet
-        && facts.route.is_some_and(is_carrier_grade)
+/// Whether somebody else translates beyond this peer's own network: outside of pods, in the Internet's scope, an address
+/// of 100.64.0.0/10 at the default route is a carrier's; so is one that the gateway says it has outside, where the
+/// Internet sees the peer at another. A gateway with another private address stands behind a second router, which may
+/// be at home, too: that says nothing.
+fn carrier(facts: &Facts, version: IpVersion, mapped: Option<SocketAddr>) -> Option<Evidence> {
+    let looked_for =
+        version == IpVersion::V4 && !facts.in_pod && facts.world.scope == Scope::Internet;
+    if !looked_for {
+        return None;
+    }
+    if facts.route.is_some_and(is_carrier_grade) {
+        return Some(Evidence::CgnatLocalAddress);
+    }
+    let outside = IpAddr::from(facts.gateway_outside?);
+    let differs = mapped?.ip() != outside;
+    (is_carrier_grade(outside) && differs).then_some(Evidence::CgnatGatewayAddress)
 }

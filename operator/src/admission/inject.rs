@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use super::{
     merge,
     options::{self, Options},
-    select::{self, Home, Reason, Subject},
+    resources,
+    select::{self, Home, Places, Reason, Subject},
     sidecar::{self, Sidecar},
 };
 
@@ -27,8 +28,8 @@ use super::{
 pub struct Settings {
     /// Version of this program.
     pub version: String,
-    /// Namespace of the operator, whose pods get no sidecar.
-    pub operator_namespace: String,
+    /// Where pods may have one.
+    pub places: Places,
     /// Address of the operator's API.
     pub operator_url: String,
     /// Image of the sidecar.
@@ -68,13 +69,13 @@ pub fn decide<N: AsRef<PeerNetwork>>(
     operator_ca: &str,
 ) -> Verdict {
     let subject = subject(pod);
-    let network = match select::select(&subject, home, networks, &settings.operator_namespace) {
+    let network = match select::select(&subject, home, networks, &settings.places) {
         Ok(network) => network,
         Err(reason) => return skip(reason, Vec::new()),
     };
     let (options, mut warnings) = options::read(&subject.annotations, &settings.allowed_images);
     let declared = declared(pod);
-    let sidecar = sidecar(
+    let mut sidecar = sidecar(
         network,
         &options,
         declared.as_ref(),
@@ -82,6 +83,9 @@ pub fn decide<N: AsRef<PeerNetwork>>(
         operator_ca,
         &mut warnings,
     );
+    if let Some(pod_level) = pod_level(pod) {
+        sidecar.resources = resources::within(pod_level, &sidecar.resources);
+    }
     if sidecar.mode == ContainerMode::Container && is_of_a_job(pod) {
         warnings.push(
             "a plain container keeps its Job from ending; use container-mode native".to_owned(),
@@ -115,6 +119,15 @@ fn is_of_a_job(pod: &Value) -> bool {
         .into_iter()
         .flatten()
         .any(|owner| owner["kind"] == "Job")
+}
+
+/// The resources that are given for the pod as a whole.
+fn pod_level(pod: &Value) -> Option<&Value> {
+    let resources = pod["spec"].get("resources")?;
+    resources
+        .as_object()
+        .is_some_and(|fields| !fields.is_empty())
+        .then_some(resources)
 }
 
 /// Hash by which a running pod is told from one that would be made now.
@@ -217,11 +230,23 @@ fn sidecar(
             ContainerMode::Container => Hold::None,
         },
         readiness_gate: injection.readiness_gate == Switch::Enabled,
-        run_as_user: injection.run_as_user,
+        run_as_user: run_as_user(injection.run_as_user, warnings),
         expose: options.expose.clone(),
         forward: options.forward.clone(),
-        resources: sidecar::resources(&injection.resources, &options.resources),
+        resources: resources::of(&injection.resources, &options.resources, warnings),
     }
+}
+
+/// A network that was stored before its definition had today's rules may name one that no pod can have.
+fn run_as_user(wanted: Option<i64>, warnings: &mut Vec<String>) -> Option<i64> {
+    let good = wanted.filter(|user| (1..=sidecar::USER_MAX).contains(user));
+    if let (Some(bad), None) = (wanted, good) {
+        warnings.push(format!(
+            "injection.runAsUser {bad} of the PeerNetwork is left out: must be 1 to {}",
+            sidecar::USER_MAX
+        ));
+    }
+    good
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {

@@ -151,9 +151,9 @@ fn amount(
     Ok(())
 }
 
-/// Whether one of the globs covers the image.
+/// Whether one of the globs covers the image. Pods can't have one with spaces around it, even where all are allowed.
 pub fn is_allowed(image: &str, globs: &[String]) -> bool {
-    globs.iter().any(|glob| matches(glob, image))
+    image.trim() == image && globs.iter().any(|glob| matches(glob, image))
 }
 
 /// Whether `*`, standing for any text, makes `glob` equal to `text`.
@@ -259,6 +259,7 @@ mod tests {
     fn each_bad_value_is_named_and_left_out() {
         for (key, value) in [
             ("image", "evil.example/root"),
+            ("image", "registry.example/peerup-a "),
             ("log-level", "peerup=trace"),
             ("container-mode", "Native"),
             ("hold", "forever"),

@@ -12,10 +12,47 @@ use peerup_crds::{
     names::{annotations, labels},
 };
 
+use crate::config::Config;
+
 /// Set by the kubelet on a static pod's mirror.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Namespaces of Kubernetes itself.
 const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// Where the operator's own configuration lets pods have a sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Namespace of the operator, whose pods get none.
+    pub operator_namespace: String,
+    /// Namespaces that the webhook leaves out, beside those of Kubernetes and the operator's.
+    pub excluded: Vec<String>,
+    /// Namespaces that are served; all if none is named.
+    pub served: Vec<String>,
+}
+
+impl Places {
+    /// As the operator is told.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            operator_namespace: config.operator_namespace.clone(),
+            excluded: config.excluded_namespaces.clone(),
+            served: config.watch_namespaces.clone(),
+        }
+    }
+
+    /// Whether the operator sees and may make anything in a namespace.
+    #[must_use]
+    pub fn serves(&self, namespace: &str) -> bool {
+        self.served.is_empty() || self.served.iter().any(|served| served == namespace)
+    }
+
+    fn excludes(&self, namespace: &str) -> bool {
+        SYSTEM_NAMESPACES.contains(&namespace)
+            || self.operator_namespace == namespace
+            || self.excluded.iter().any(|excluded| excluded == namespace)
+    }
+}
 
 /// What counts about a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,8 +100,10 @@ pub enum Reason {
     NotOptedIn,
     /// The inject label says something else than `enabled` or `disabled`.
     BadInjectLabel,
-    /// A namespace of Kubernetes or of the operator.
+    /// A namespace of Kubernetes or of the operator, or one that the chart excludes.
     SystemNamespace,
+    /// The operator does not serve the namespace.
+    NamespaceNotServed,
     /// A static pod.
     MirrorPod,
     /// The pod uses its node's network.
@@ -100,6 +139,7 @@ impl Reason {
             Self::NotOptedIn => "NotOptedIn",
             Self::BadInjectLabel => "BadInjectLabel",
             Self::SystemNamespace => "SystemNamespace",
+            Self::NamespaceNotServed => "NamespaceNotServed",
             Self::MirrorPod => "MirrorPod",
             Self::HostNetwork => "HostNetwork",
             Self::UnsupportedOS => "UnsupportedOS",
@@ -121,7 +161,12 @@ impl Reason {
         Some(match self {
             Self::NotOptedIn | Self::MirrorPod | Self::AlreadyInjected => return None,
             Self::BadInjectLabel => "label peerup.dev/inject must be enabled or disabled",
-            Self::SystemNamespace => "pods of system namespaces get no sidecar",
+            Self::SystemNamespace => {
+                "pods of system namespaces, and of those in the chart's webhook.excludedNamespaces, get no sidecar"
+            }
+            Self::NamespaceNotServed => {
+                "the operator does not serve this namespace; add it to the chart's watchNamespaces"
+            }
             Self::HostNetwork => "a pod with hostNetwork gets no sidecar",
             Self::UnsupportedOS => "a Windows pod gets no sidecar",
             Self::BadNetworkName => {
@@ -157,14 +202,17 @@ pub fn select<'a, N>(
     pod: &Subject,
     home: &Home,
     networks: &'a [N],
-    operator_namespace: &str,
+    places: &Places,
 ) -> Result<&'a PeerNetwork, Reason>
 where
     N: AsRef<PeerNetwork>,
 {
     opted_in(pod, home)?;
-    if SYSTEM_NAMESPACES.contains(&home.name.as_str()) || home.name == operator_namespace {
+    if places.excludes(&home.name) {
         return Err(Reason::SystemNamespace);
+    }
+    if !places.serves(&home.name) {
+        return Err(Reason::NamespaceNotServed);
     }
     if pod.annotations.contains_key(MIRROR) {
         return Err(Reason::MirrorPod);

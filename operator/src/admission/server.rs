@@ -11,6 +11,7 @@ use axum::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use peerup_crds::PeerNetwork;
+use peerup_serve::Limits;
 use prometheus::IntCounter;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +20,13 @@ use super::{
     inject::{self, Decision, Settings, Verdict},
     options::DEGRADED,
     review::{Answer, Request},
-    select::{Home, Reason},
+    select::{Home, Places, Reason},
 };
 use crate::{
     config::Config,
     context::{CaBundle, Context, Watched},
     metrics::{InjectionMetrics, Metrics},
-    tls::{
-        Certificates,
-        listener::{self, Limits},
-    },
+    tls::{Certificates, listener},
 };
 
 /// The largest review: two objects as large as the API server takes, and their frame.
@@ -42,6 +40,8 @@ const LIMITS: Limits = Limits {
     connections: 512,
     per_source: 256,
     handshake: Duration::from_secs(5),
+    // an API server keeps a connection for 90 s
+    idle: Duration::from_secs(100),
     life: Duration::from_secs(3600),
     grace: Duration::from_secs(5),
 };
@@ -115,7 +115,7 @@ pub async fn serve(
 pub fn settings(config: &Config) -> Settings {
     Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        operator_namespace: config.operator_namespace.clone(),
+        places: Places::of(config),
         operator_url: config.operator_url.clone(),
         image: config.sidecar_image.clone(),
         image_pull_policy: config.image_pull_policy.as_str(),

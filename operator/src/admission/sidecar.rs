@@ -1,16 +1,15 @@
 //! The container and the volumes that a pod is given, as JSON.
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use peerup_crds::{ContainerMode, Hold, LogLevel, Resources, names};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-
-use super::quantity;
 
 /// Where Kubernetes puts the application's token; covered in our container.
 pub(super) const SERVICE_ACCOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const RUN_AS_USER: i64 = 65532;
+/// The highest user id that Kubernetes takes.
+pub(super) const USER_MAX: i64 = i32::MAX as i64;
 
 /// Everything that one pod's sidecar depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,25 +185,4 @@ fn probe(path: &str, period: u32, failures: u32) -> Value {
         "timeoutSeconds": 2,
         "failureThreshold": failures,
     })
-}
-
-/// `network`, with what the pod asks for itself put over it, and no request above its limit: such a
-/// pod the API server would refuse.
-pub(super) fn resources(network: &Resources, pod: &Resources) -> Resources {
-    let mut all = network.clone();
-    all.limits.extend(pod.limits.clone());
-    all.requests.extend(pod.requests.clone());
-    for (name, request) in &mut all.requests {
-        lower(request, all.limits.get(name));
-    }
-    all
-}
-
-fn lower(request: &mut Quantity, limit: Option<&Quantity>) {
-    let value = |quantity: &Quantity| quantity::milli(&quantity.0);
-    if let Some(limit) = limit
-        && value(request) > value(limit)
-    {
-        request.clone_from(limit);
-    }
 }

@@ -1,5 +1,6 @@
 //! Injection: golden files, and which pods get a sidecar of which network.
 
+mod places;
 mod properties;
 
 use std::{fs, path::PathBuf, sync::Arc};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     inject::{self, Decision, Settings, Verdict},
-    select::{Home, Reason},
+    select::{Home, Places, Reason},
 };
 
 const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -18,7 +19,10 @@ const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n
 fn settings() -> Settings {
     Settings {
         version: "0.0.0".to_owned(),
-        operator_namespace: "peerup-system".to_owned(),
+        places: Places {
+            operator_namespace: "peerup-system".to_owned(),
+            ..Places::default()
+        },
         operator_url: "https://operator.peerup-system.svc:9444".to_owned(),
         image: "peerup-sidecar:0.0.0".to_owned(),
         image_pull_policy: "IfNotPresent",
@@ -243,6 +247,11 @@ fn some_pods_are_left_alone() {
             Some(Reason::SystemNamespace)
         );
     }
+}
+
+#[test]
+fn a_pod_that_is_none_is_left_alone() {
+    let networks = [network("shop", "main", json!({}))];
     for broken in [
         json!(null),
         json!([]),

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use peerup_crds::{
     Peer, PeerMethod, PeerNetwork, PeerState, PodRef,
@@ -31,7 +30,7 @@ use super::{
     problem::Refusal,
     settings,
 };
-use crate::{clock, keys::NetworkKey, network::addresses, pods::is_ready};
+use crate::{clock, keys::NetworkKey, network::addresses, pods::Pod};
 
 /// New keys that one pod may bring …
 const MOST_REKEYS: usize = 3;
@@ -255,7 +254,7 @@ impl Api {
 /// The relay with its pod's address before its name, if the pod is ready: a name that is asked for before DNS has it
 /// stays unknown to caches for half a minute.
 fn at_pod(mut relay: Responder, pod: &Pod) -> Option<Responder> {
-    let mut addresses = addresses::of_pod(pod).filter(|_| is_ready(pod))?;
+    let mut addresses = addresses::of_pod(pod).filter(|_| pod.is_ready())?;
     addresses.append(&mut relay.addresses);
     addresses.truncate(MAX_ADDRESSES);
     relay.addresses = addresses;
@@ -268,14 +267,14 @@ fn is_of(peer: &Peer, pod: &PodRef) -> bool {
 }
 
 fn pod_ref(pod: &Pod) -> PodRef {
-    let spec = pod.spec.as_ref();
     PodRef {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        node_name: spec.and_then(|spec| spec.node_name.clone()),
-        service_account: spec
-            .and_then(|spec| spec.service_account_name.clone())
+        node_name: pod.node_name.clone(),
+        service_account: pod
+            .service_account
+            .clone()
             .unwrap_or_else(|| "default".to_owned()),
     }
 }

@@ -4,7 +4,6 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{HeaderMap, header, request::Parts};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use peerup_crds::{
     PeerNetwork,
@@ -25,6 +24,7 @@ use crate::{
     clock,
     context::Context,
     keys::NetworkKey,
+    pods::Pod,
 };
 
 /// How far a relay's clock may be away, in seconds.
@@ -124,7 +124,7 @@ pub(super) fn path_and_query(parts: &Parts) -> &str {
 /// while after they are gone.
 fn live_pod(context: &Context, identity: &Identity) -> Result<Arc<Pod>, Refusal> {
     let pod = context.stores.pods.get(&identity.namespace, &identity.pod);
-    pod.filter(|pod| pod.uid().as_ref() == Some(&identity.uid) && is_alive(pod))
+    pod.filter(|pod| pod.uid().as_ref() == Some(&identity.uid) && !pod.is_over())
         .ok_or_else(|| {
             Refusal::forbidden(
                 "PodGone",
@@ -134,15 +134,6 @@ fn live_pod(context: &Context, identity: &Identity) -> Result<Arc<Pod>, Refusal>
                 ),
             )
         })
-}
-
-/// Whether a pod is not at its end.
-pub(super) fn is_alive(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Whether the pod was given to this network, and the network still takes pods of its namespace.

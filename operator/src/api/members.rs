@@ -8,8 +8,8 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use peerup_crds::{
-    NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerNetwork, PeerRef, PeerSpec, PeerState,
-    PeerType, PodRef,
+    NetworkRef, PairingCodeRef, Peer, PeerMethod, PeerNetwork, PeerSpec, PeerState, PeerType,
+    PodRef,
     names::{self, annotations, finalizers, labels, managers},
 };
 use peerup_pairing::names::next_name;
@@ -110,9 +110,7 @@ pub(super) fn find(context: &Context, network: &PeerNetwork, peer: &PeerId) -> O
 pub(super) fn pod_is_gone(context: &Context, peer: &Peer) -> bool {
     peer.spec.pod_ref.as_ref().is_some_and(|pod| {
         let there = context.stores.pods.get(&pod.namespace, &pod.name);
-        !there.is_some_and(|there| {
-            there.uid().as_ref() == Some(&pod.uid) && super::callers::is_alive(&there)
-        })
+        !there.is_some_and(|there| there.uid().as_ref() == Some(&pod.uid) && !there.is_over())
     })
 }
 
@@ -316,17 +314,12 @@ pub(super) fn is_member(context: &Context, peer: &Peer) -> bool {
     {
         return true;
     }
-    let used_by = PeerRef::of(peer);
     let code_object = context
         .stores
         .codes
         .get(&peer.namespace().unwrap_or_default(), &code.name);
-    code_object
-        .and_then(|object| object.status.clone())
-        .is_some_and(|status| {
-            status
-                .codes
-                .iter()
-                .any(|slot| slot.slot == code.slot && slot.peer_ref.as_ref() == Some(&used_by))
-        })
+    code_object.is_some_and(|object| {
+        let used = object.slot_of(peer);
+        used.is_some_and(|used| used.slot == code.slot)
+    })
 }

@@ -34,6 +34,14 @@ pub(super) enum Refusal {
     /// What the call is about does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// It existed, and does not come back.
+    #[error("{detail}")]
+    Gone {
+        /// The reason in one word.
+        title: &'static str,
+        /// The reason in a sentence.
+        detail: String,
+    },
     /// The call is right and cannot be followed as things are.
     #[error("{detail}")]
     Conflict {
@@ -67,6 +75,13 @@ impl Refusal {
         }
     }
 
+    pub(super) fn gone(title: &'static str, detail: impl Into<String>) -> Self {
+        Self::Gone {
+            title,
+            detail: detail.into(),
+        }
+    }
+
     pub(super) fn conflict(title: &'static str, detail: impl Into<String>) -> Self {
         Self::Conflict {
             title,
@@ -82,6 +97,7 @@ impl Refusal {
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "Unauthenticated"),
             Self::Forbidden { title, .. } => (StatusCode::FORBIDDEN, title),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::Gone { title, .. } => (StatusCode::GONE, title),
             Self::Conflict { title, .. } => (StatusCode::CONFLICT, title),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooMany"),
             Self::Unavailable(_) | Self::Kubernetes(_) | Self::Key(_) => {
@@ -94,17 +110,12 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, title) = self.status();
-        let problem = Problem {
-            kind: "about:blank".to_owned(),
-            title: title.to_owned(),
-            status: status.as_u16(),
-            detail: Some(self.to_string()),
-        };
+        let problem = Problem::new(title, status.as_u16(), &self);
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
+            HeaderValue::from_static(Problem::MEDIA_TYPE),
         );
         if matches!(
             status,

@@ -1,4 +1,5 @@
-//! `renew`: a new record for a member, after a look at whether it still is one.
+//! `renew`: a new record for a member, after a look at whether it still is one. That it will never be one again is told
+//! by 404 and 410 only; whoever hears anything else asks again.
 
 use kube::ResourceExt;
 use peerup_crds::{PairingCode, PeerState};
@@ -18,7 +19,7 @@ impl Api {
             Refusal::NotFound("this identity is no member of the network".to_owned())
         })?;
         if peer.spec.state == PeerState::Revoked {
-            return Err(Refusal::forbidden("Revoked", "this member was revoked"));
+            return Err(Refusal::gone("Revoked", "this member was revoked"));
         }
         if network.spec.suspend {
             return Err(Refusal::conflict(
@@ -27,13 +28,10 @@ impl Api {
             ));
         }
         if members::pod_is_gone(&self.context, &peer) {
-            return Err(Refusal::forbidden(
-                "PodGone",
-                "the pod of this member is gone",
-            ));
+            return Err(Refusal::gone("PodGone", "the pod of this member is gone"));
         }
         if !members::is_member(&self.context, &peer) {
-            return Err(Refusal::forbidden(
+            return Err(Refusal::gone(
                 "NotJoined",
                 "this peer has not redeemed its code",
             ));

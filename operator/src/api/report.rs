@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::ResourceExt;
-use peerup_crds::{Peer, PeerState};
+use peerup_crds::{Peer, PeerNetwork, PeerState};
 use peerup_protocol::{
     PeerId, UnixTime,
     api::{OutsideReport, PodReport, ReportAnswer},
@@ -67,7 +67,7 @@ impl Api {
         let peer = newest.ok_or_else(|| {
             Refusal::conflict("NotAttested", "this pod is no member; it must attest first")
         })?;
-        self.record(peer, request.report);
+        self.record(&caller.network, peer, request.report);
         Ok(ReportAnswer {
             settings: settings::of_pod(&caller.network),
         })
@@ -108,20 +108,25 @@ impl Api {
                 "a report's time must grow and be within 60 seconds of now",
             ));
         }
-        self.record(&peer, report);
+        self.record(&relay.network, &peer, report);
         Ok(ReportAnswer {
             settings: settings::of_outside(&relay.network),
         })
     }
 
-    fn record(&self, peer: &Peer, report: Report) {
+    fn record(&self, network: &PeerNetwork, peer: &Peer, report: Report) {
+        let offline = network.spec.reachability.offline_after_seconds.into();
         let key = PeerKey {
             namespace: peer.namespace().unwrap_or_default(),
             name: peer.name_any(),
         };
-        self.context
-            .reports
-            .record(key, &peer.uid().unwrap_or_default(), report, clock::now());
+        self.context.reports.record(
+            key,
+            &peer.uid().unwrap_or_default(),
+            report,
+            clock::now(),
+            offline,
+        );
     }
 }
 

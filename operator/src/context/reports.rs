@@ -54,15 +54,15 @@ impl Default for Reports {
 }
 
 impl Reports {
-    /// Takes a report of an authenticated peer. Only one that differs from the last makes news.
-    pub fn record(&self, key: PeerKey, uid: &str, report: Report, now: UnixTime) {
+    /// Takes a report of an authenticated peer. One that says the same as the last makes no news, unless the last came
+    /// more than `offline` seconds ago: the peer may be taken for silent by now.
+    pub fn record(&self, key: PeerKey, uid: &str, report: Report, now: UnixTime, offline: u64) {
         self.update(key, uid, |last| {
-            let changed = last
-                .heard
-                .as_ref()
-                .is_none_or(|heard| heard.report != report);
+            let is_news = last.heard.as_ref().is_none_or(|heard| {
+                heard.report != report || now.saturating_sub(heard.time) > offline
+            });
             last.heard = Some(Heard { report, time: now });
-            changed
+            is_news
         });
     }
 
@@ -124,6 +124,45 @@ impl Reports {
         };
         if is_news {
             drop(self.news.send(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const OFFLINE: u64 = 90;
+
+    fn report(grade: &str) -> Report {
+        serde_json::from_value(json!({
+            "grade": grade, "gradeReason": "measured", "scope": "Internal", "natType": "None", "mapping": "None",
+            "filtering": "Unknown", "confidence": "Measured", "evidence": [], "publicAddresses": [], "path": "Direct",
+            "relays": [], "changedTime": 5, "version": "0.1.0",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn news_are_what_differs_and_what_comes_after_a_silence() {
+        let reports = Reports::default();
+        let mut news = reports.news();
+        let key = PeerKey {
+            namespace: "shop".to_owned(),
+            name: "crew.laptop".to_owned(),
+        };
+        for (grade, time, expected) in [
+            ("B", 100, true),
+            ("B", 130, false),
+            ("C", 160, true),
+            ("C", 160 + OFFLINE, false),
+            ("C", 161 + 2 * OFFLINE, true),
+            ("C", 50, false),
+        ] {
+            reports.record(key.clone(), "uid", report(grade), time, OFFLINE);
+            assert_eq!(news.try_recv().is_ok(), expected, "{grade} at {time}");
         }
     }
 }

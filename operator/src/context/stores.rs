@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::{
     Resource,
     runtime::reflector::{Lookup, ObjectRef, Store},
@@ -11,6 +11,7 @@ use peerup_crds::{PairingCode, Peer, PeerNetwork};
 use tokio::sync::{OnceCell, broadcast};
 
 use super::{Children, PeerIndex};
+use crate::pods::Pod;
 
 /// Changes that a slow listener may lag behind before it has to look at everything again.
 const CHANGES: usize = 4096;
@@ -140,7 +141,7 @@ where
     }
 }
 
-/// The stores that the operator decides from. Pods and namespaces hold only what is used.
+/// The stores that the operator decides from. Of pods and namespaces they hold what is used.
 #[derive(Clone)]
 pub struct Stores {
     /// PeerNetworks.
@@ -151,7 +152,7 @@ pub struct Stores {
     pub peers: Watched<Peer>,
     /// Where to look for one of them.
     pub index: PeerIndex,
-    /// Pods: metadata, node, service account, whether there is a sidecar, phase, addresses, conditions of ours and `Ready`.
+    /// Pods.
     pub pods: Watched<Pod>,
     /// Namespaces: metadata.
     pub namespaces: Watched<Namespace>,

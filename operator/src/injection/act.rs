@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::Pod;
-
 use super::decide::responsible;
-use crate::context::Context;
+use crate::{context::Context, pods::Pod};
 
 /// The same is told to the same owner again after this.
 const PAUSE: Duration = Duration::from_secs(600);

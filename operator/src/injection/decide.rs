@@ -3,21 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, Pod},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource as _, ResourceExt as _};
-use peerup_crds::{
-    PeerNetwork,
-    names::{annotations, labels},
-};
-use serde::Deserialize;
+use peerup_crds::{PeerNetwork, names::labels};
 
 use crate::admission::{
     options,
-    select::{Home, Reason, Subject, select},
+    select::{Home, Places, Reason, Subject, select},
 };
-use crate::pods::has_sidecar;
+use crate::pods::Pod;
 
 /// What is to be said about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,16 +45,11 @@ pub struct Missing {
 
 /// Judges a pod as the store holds it.
 #[must_use]
-pub fn judge(
-    pod: &Pod,
-    home: &Home,
-    networks: &[Arc<PeerNetwork>],
-    operator_namespace: &str,
-) -> Verdict {
-    if is_ending(pod) {
+pub fn judge(pod: &Pod, home: &Home, networks: &[Arc<PeerNetwork>], places: &Places) -> Verdict {
+    if pod.is_ending() {
         return Verdict::Uninvolved;
     }
-    if has_sidecar(pod) {
+    if pod.has_sidecar {
         let network_uid = pod
             .labels()
             .get(labels::NETWORK_UID)
@@ -67,10 +57,10 @@ pub fn judge(
             .unwrap_or_default();
         return Verdict::Injected {
             network_uid,
-            template: template(pod),
+            template: pod.template.clone(),
         };
     }
-    match select(&subject(pod), home, networks, operator_namespace) {
+    match select(&subject(pod), home, networks, places) {
         Ok(network) => Verdict::Missing(Missing {
             network_uid: network.uid(),
             reason: "WebhookMissed",
@@ -91,6 +81,7 @@ fn refused(reason: Reason) -> Verdict {
         }
         // The author asked for what cannot be, or the network's owner does not want it: no mistake to be repaired.
         Reason::SystemNamespace
+        | Reason::NamespaceNotServed
         | Reason::HostNetwork
         | Reason::UnsupportedOS
         | Reason::InjectionDisabled
@@ -113,35 +104,13 @@ fn refused(reason: Reason) -> Verdict {
     })
 }
 
-/// Terminal pods and those that are being deleted need nothing any more.
-#[must_use]
-pub fn is_ending(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-fn template(pod: &Pod) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Status {
-        template: String,
-    }
-    let status: Status = serde_json::from_str(pod.annotations().get(annotations::STATUS)?).ok()?;
-    Some(status.template)
-}
-
 fn subject(pod: &Pod) -> Subject {
-    let spec = pod.spec.as_ref();
     let map = |texts: &BTreeMap<String, String>| texts.clone();
     Subject {
         labels: map(pod.labels()),
         annotations: map(pod.annotations()),
-        host_network: spec.and_then(|spec| spec.host_network) == Some(true),
-        windows: spec
-            .and_then(|spec| spec.os.as_ref())
-            .is_some_and(|os| os.name == "windows"),
+        host_network: pod.host_network,
+        windows: pod.windows,
     }
 }
 
@@ -184,7 +153,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::pods;
 
     fn network() -> Arc<PeerNetwork> {
         let network = json!({
@@ -201,17 +169,20 @@ mod tests {
             "status": {"phase": "Running"},
         });
         change(&mut pod);
-        let mut pod = serde_json::from_value(pod).unwrap();
-        pods::trim(&mut pod);
-        pod
+        serde_json::from_value(pod).unwrap()
     }
 
     fn of(pod: &Pod) -> Verdict {
         let home = Home {
-            name: "shop".to_owned(),
+            name: pod.metadata.namespace.clone().unwrap(),
             ..Home::default()
         };
-        judge(pod, &home, &[network()], "peerup-system")
+        let places = Places {
+            operator_namespace: "peerup-system".to_owned(),
+            excluded: vec!["batch".to_owned()],
+            served: Vec::new(),
+        };
+        judge(pod, &home, &[network()], &places)
     }
 
     fn reason(verdict: &Verdict) -> (&'static str, bool) {
@@ -225,7 +196,7 @@ mod tests {
     #[test]
     fn pods_without_their_sidecar_are_found_with_the_reason() {
         type Change = fn(&mut Value);
-        let table: [(&str, Change, (&str, bool)); 8] = [
+        let table: [(&str, Change, (&str, bool)); 9] = [
             ("missed", |_| {}, ("WebhookMissed", true)),
             (
                 "not asked",
@@ -241,6 +212,11 @@ mod tests {
                 "going",
                 |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
                 ("uninvolved", false),
+            ),
+            (
+                "excluded from the webhook",
+                |pod| pod["metadata"]["namespace"] = json!("batch"),
+                ("SystemNamespace", false),
             ),
             (
                 "host",

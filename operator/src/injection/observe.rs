@@ -5,23 +5,25 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use peerup_crds::{InjectionCounts, PeerNetwork, names::labels};
 
-use super::decide::{Verdict, is_ending, judge};
+use super::decide::{Verdict, judge};
 use crate::{
     admission::{
         self, inject,
-        select::{Home, Subject, select},
+        select::{Home, Places, Subject, select},
     },
     context::Context,
+    pods::Pod,
 };
 
 /// Judges many pods, and reads each namespace once.
 pub(crate) struct Judge<'a> {
     context: &'a Context,
     networks: &'a [Arc<PeerNetwork>],
+    places: Places,
     homes: HashMap<String, Home>,
 }
 
@@ -30,6 +32,7 @@ impl<'a> Judge<'a> {
         Self {
             context,
             networks,
+            places: Places::of(&context.config),
             homes: HashMap::new(),
         }
     }
@@ -42,26 +45,20 @@ impl<'a> Judge<'a> {
             let home = Home::of(namespace.as_deref(), name);
             self.homes.insert(name.to_owned(), home);
         }
-        let operator_namespace = &self.context.config.operator_namespace;
-        judge(pod, &self.homes[name], self.networks, operator_namespace)
+        judge(pod, &self.homes[name], self.networks, &self.places)
     }
 }
 
 /// UID of the network that pods of a namespace are in without saying anything themselves, if the namespace opted in.
 pub(crate) fn network_of_namespace(
-    context: &Context,
     namespace: &Namespace,
     networks: &[Arc<PeerNetwork>],
+    places: &Places,
 ) -> Option<String> {
     let home = Home::of(Some(namespace), &namespace.name_any());
-    select(
-        &Subject::default(),
-        &home,
-        networks,
-        &context.config.operator_namespace,
-    )
-    .ok()?
-    .uid()
+    select(&Subject::default(), &home, networks, places)
+        .ok()?
+        .uid()
 }
 
 /// The pods of a network.
@@ -112,7 +109,7 @@ pub(crate) fn survey(context: &Context, network_uid: &str) -> Survey {
 fn is_given(pod: &Pod, network_uid: &str) -> bool {
     let labelled = pod.labels().get(labels::NETWORK_UID).map(String::as_str) == Some(network_uid)
         && pod.labels().contains_key(labels::INJECTED);
-    labelled && !is_ending(pod)
+    labelled && !pod.is_ending()
 }
 
 fn note(namespaces: &mut BTreeSet<String>, pod: &Pod) {

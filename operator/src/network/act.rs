@@ -1,44 +1,28 @@
 //! Does what was decided about a network, in order.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::controller::Action,
 };
 use peerup_crds::{
     PairingCode, Peer, PeerNetwork,
-    names::{self, labels, managers},
+    names::{self, labels},
 };
 use peerup_protocol::secret::NetworkSeed;
 use rand::{TryRng as _, rngs::SysRng};
 
-use super::{
-    decide::{Decision, Keep, RESIGN_SECONDS, RelayKeys, Remove},
-    objects::{Desired, api_of},
-};
-use crate::{
-    context::{ChildKey, Context, Kind},
-    controller::ReconcileError,
-    keys::NetworkKey,
-};
+use super::decide::{Decision, Keep, Remove};
+use crate::{context::Context, controller::ReconcileError, keys::NetworkKey};
 
-/// What this leader has applied, so that nothing is applied twice without need.
-#[derive(Default)]
-pub(super) struct Applied {
-    objects: Mutex<HashMap<ChildKey, (u64, String)>>,
-    relay_keys: Mutex<HashMap<String, Instant>>,
-}
+mod objects;
 
-/// Acts.
+pub(super) use objects::{Applied, objects};
+
+/// Acts; the objects of a network that lives are there already.
 pub(super) async fn act(
     context: &Context,
     applied: &Applied,
@@ -65,15 +49,6 @@ async fn keep_running(
         make_key(context, network).await?;
         return Ok(Action::requeue(Duration::ZERO));
     }
-    if let Some(keys) = keep.relay_keys {
-        apply_relay_keys(client, applied, network, keys).await?;
-    }
-    for object in keep.apply {
-        apply(context, applied, object).await?;
-    }
-    for child in &keep.delete {
-        delete_child(client, child).await?;
-    }
     if let Some(status) = keep.status {
         let object = PeerNetwork {
             status: Some(status),
@@ -86,9 +61,10 @@ async fn keep_running(
         let replaced = networks
             .replace_status(&network.name_any(), &PostParams::default(), &object)
             .await;
-        replaced.map_err(ReconcileError::at("write the PeerNetwork's status"))?;
+        let replaced = replaced.map_err(ReconcileError::at("write the PeerNetwork's status"))?;
+        applied.written.put(replaced, Instant::now());
     }
-    if let Some(event) = keep.event {
+    for event in keep.events {
         let about = network.object_ref(&());
         if event.warning {
             context
@@ -185,120 +161,6 @@ async fn make_key(context: &Context, network: &PeerNetwork) -> Result<(), Reconc
     }
 }
 
-/// The operator may not read Secrets there, so this one is written from time to time.
-async fn apply_relay_keys(
-    client: &Client,
-    applied: &Applied,
-    network: &PeerNetwork,
-    keys: RelayKeys,
-) -> Result<(), ReconcileError> {
-    let uid = network.uid().unwrap_or_default();
-    let last = applied
-        .relay_keys
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&uid)
-        .copied();
-    if last.is_some_and(|last| last.elapsed() < Duration::from_secs(RESIGN_SECONDS)) {
-        return Ok(());
-    }
-    let mut body = keys.secret;
-    for (name, seed) in &keys.seeds {
-        body["data"][name] = serde_json::to_value(ByteString(seed.expose().to_vec()))
-            .map_err(|error| ReconcileError::Other(error.to_string()))?;
-    }
-    let name = names::relay_keys(&network.name_any());
-    let secrets =
-        Api::<Secret>::namespaced(client.clone(), &network.namespace().unwrap_or_default());
-    let patched = secrets
-        .patch(
-            &name,
-            &PatchParams::apply(managers::OPERATOR).force(),
-            &Patch::Apply(&body),
-        )
-        .await;
-    patched.map_err(ReconcileError::at("apply the Secret with the relays' keys"))?;
-    applied
-        .relay_keys
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(uid, Instant::now());
-    Ok(())
-}
-
-async fn apply(
-    context: &Context,
-    applied: &Applied,
-    object: Desired,
-) -> Result<(), ReconcileError> {
-    let mut hasher = DefaultHasher::new();
-    object.body.to_string().hash(&mut hasher);
-    let wanted = hasher.finish();
-    let current = context.stores.children.version(&object.key);
-    let known = applied
-        .objects
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&object.key)
-        .cloned();
-    if let (Some((hash, version)), Some(current)) = (&known, &current)
-        && *hash == wanted
-        && version == current
-    {
-        return Ok(());
-    }
-    let ChildKey {
-        kind,
-        namespace,
-        name,
-    } = &object.key;
-    let patched = api(&context.client, *kind, namespace)
-        .patch(
-            name,
-            &PatchParams::apply(managers::OPERATOR).force(),
-            &Patch::Apply(&object.body),
-        )
-        .await;
-    let patched = match patched {
-        Ok(patched) => patched,
-        Err(source) => return Err(refused(&object.key, source)),
-    };
-    let version = patched.resource_version().unwrap_or_default();
-    applied
-        .objects
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(object.key, (wanted, version));
-    Ok(())
-}
-
-fn refused(key: &ChildKey, source: kube::Error) -> ReconcileError {
-    ReconcileError::Other(format!(
-        "apply {} {}/{}: {}",
-        api_of(key.kind).1,
-        key.namespace,
-        key.name,
-        crate::errors::explain(&source)
-    ))
-}
-
-async fn delete_child(client: &Client, child: &ChildKey) -> Result<(), ReconcileError> {
-    let deleted = api(client, child.kind, &child.namespace)
-        .delete(&child.name, &DeleteParams::default())
-        .await;
-    deleted
-        .map(drop)
-        .or_else(unless_gone)
-        .map_err(|source| refused(child, source))
-}
-
-fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
-    let (api_version, kind) = api_of(kind);
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
 /// That something to be removed is not there is no error.
 pub(crate) fn unless_gone(error: kube::Error) -> Result<(), kube::Error> {
     if matches!(&error, kube::Error::Api(status) if status.code == 404) {
@@ -333,9 +195,7 @@ async fn clear(
             .or_else(unless_gone)
             .map_err(ReconcileError::at("delete the network's Peers"))?;
     }
-    for child in &remove.children {
-        delete_child(client, child).await?;
-    }
+    objects::remove(context, &remove.children).await?;
     if let Some(key) = &remove.key {
         let secrets = Api::<Secret>::namespaced(client.clone(), &context.config.operator_namespace);
         let deleted = secrets.delete(key, &DeleteParams::default()).await;

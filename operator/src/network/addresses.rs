@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
-use peerup_crds::{
-    PeerNetwork, ServiceType, names,
-    relays::{self, is_dialable},
-};
-use peerup_protocol::Multiaddr;
+use peerup_crds::{PeerNetwork, ServiceType, names, relays};
+use peerup_protocol::{Multiaddr, relay_address::purpose};
+
+use crate::pods::Pod;
 
 /// Ports of one relay as seen from somewhere; a port that is not offered there is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +69,7 @@ pub(crate) fn all(
             advertised
                 .addresses
                 .iter()
-                .filter_map(|text| text.parse().ok()),
+                .filter_map(|text| usable(text).ok()),
         ),
         None => all.extend(shown(managed.service.type_, service, pod)),
     }
@@ -86,11 +85,8 @@ fn shown(type_: ServiceType, service: Option<&Service>, pod: Option<&Pod>) -> Ve
     match type_ {
         ServiceType::ClusterIP => Vec::new(),
         ServiceType::NodePort => {
-            let host_ips = pod.and_then(|pod| pod.status.as_ref()?.host_ips.as_ref());
-            let hosts = host_ips
-                .into_iter()
-                .flatten()
-                .filter_map(|host| ip_host(&host.ip));
+            let host_ips = pod.map(|pod| pod.host_ips.as_slice()).unwrap_or_default();
+            let hosts = host_ips.iter().filter_map(|host| ip_host(host));
             hosts
                 .flat_map(|host| at(&host, ports(service, |port| port.node_port)))
                 .collect()
@@ -128,8 +124,7 @@ pub(crate) fn of_pod(pod: &Pod) -> Option<Vec<Multiaddr>> {
         stun: None,
         stun_alternate: None,
     };
-    let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
-    Some(at(&ip_host(ip)?, ports))
+    Some(at(&ip_host(pod.ip.as_deref()?)?, ports))
 }
 
 fn ip_host(text: &str) -> Option<String> {
@@ -175,18 +170,24 @@ fn at(host: &str, ports: Ports) -> Vec<Multiaddr> {
         .collect()
 }
 
+/// An advertised address that peers can use, or what is wrong with it.
+fn usable(text: &str) -> Result<Multiaddr, String> {
+    let example = "/dns4/relay.example.com/tcp/4001";
+    let Ok(address) = text.parse::<Multiaddr>() else {
+        let problem = format!("advertised address {text} must be a multiaddr such as {example}");
+        return Err(problem);
+    };
+    if purpose(&address).is_none() {
+        return Err(format!(
+            "advertised address {text} must be a host (ip4, ip6, dns4 or dns6) with tcp, quic-v1, or udp for STUN, such as {example}"
+        ));
+    }
+    Ok(address)
+}
+
 /// What is wrong with an advertised address, if anything.
 pub(crate) fn problem(text: &str) -> Option<String> {
-    match text.parse::<Multiaddr>() {
-        Ok(address) if is_dialable(&address) => None,
-        Ok(_) if text.split('/').count() == 5 && text.split('/').nth(3) == Some("udp") => None,
-        Ok(_) => Some(format!(
-            "advertised address {text} must be a host with tcp, quic-v1, or udp for STUN"
-        )),
-        Err(_) => Some(format!(
-            "advertised address {text} must be a multiaddr such as /dns4/relay.example.com/tcp/4001"
-        )),
-    }
+    usable(text).err()
 }
 
 #[cfg(test)]
@@ -282,6 +283,7 @@ mod tests {
             addresses: vec![
                 "/dns4/relay.example.com/tcp/443".to_owned(),
                 "nonsense".to_owned(),
+                "/dns/relay.example.com/tcp/443".to_owned(),
             ],
         }];
         assert_eq!(
@@ -304,6 +306,8 @@ mod tests {
             "/ip4/1.2.3.4",
             "/ip4/1.2.3.4/udp/1/quic",
             "/dns4/x",
+            "/dns/a.example/tcp/1",
+            "/dns4/a.example/tcp/1/ws",
         ] {
             assert!(problem(bad).is_some(), "{bad}");
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use peerup_crds::{DeletionPolicy, InjectionCounts, PeerNetwork, PeerNetworkStatus, names};
 use peerup_protocol::{SigningKey, UnixTime, derive, id, secret::Secret};
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     context::{ChildKey, Kind, Published},
     keys::{KeyError, NetworkKey},
+    pods::Pod,
 };
 
 mod sign;
@@ -63,6 +64,8 @@ pub struct Observed {
     pub pods: BTreeMap<u8, Arc<Pod>>,
     /// The objects that exist.
     pub children: Vec<ChildKey>,
+    /// What the API server refused of them, once they were tried.
+    pub refused: Vec<Refused>,
     /// Namespaces whose pods may be in the network and asked for it.
     pub pod_namespaces: BTreeSet<String>,
     /// What was signed last, by this leader.
@@ -103,12 +106,29 @@ pub struct Keep {
     pub delete: Vec<ChildKey>,
     /// The status, if it differs.
     pub status: Option<PeerNetworkStatus>,
-    /// A change of readiness worth an event.
-    pub event: Option<Event>,
+    /// Changes of conditions worth an event.
+    pub events: Vec<Event>,
     /// What to publish once the status is written.
     pub publish: Option<Published>,
     /// When to look again, in seconds.
     pub again_seconds: u64,
+}
+
+/// Something that the API server does not want done with one of a network's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What was to be done, such as `apply Service shop/crew-relay-0`.
+    pub step: String,
+    /// The object is in another namespace than the network: not its owner's, but of a pod's author.
+    pub elsewhere: bool,
+    /// Why not, in the API server's words.
+    pub words: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.step, self.words)
+    }
 }
 
 /// An event on the network.
@@ -176,7 +196,7 @@ fn remove(seen: &Observed) -> Remove {
     let foreign = seen
         .children
         .iter()
-        .filter(|child| Some(&child.namespace) != home.as_ref());
+        .filter(|child| Some(&child.namespace) != home.as_ref() && is_made(&seen.network, child));
     let key = match seen.network.spec.deletion_policy {
         DeletionPolicy::Delete => Some(names::network_key(&seen.network.uid().unwrap_or_default())),
         DeletionPolicy::Retain => None,
@@ -229,7 +249,7 @@ fn keep(seen: &Observed) -> Keep {
         relay_keys: Some(relay_keys(seen, &key)),
         delete: surplus(seen, &apply),
         apply,
-        event: status::event(&seen.network, &status),
+        events: status::events(&seen.network, &status),
         status: status::if_changed(&seen.network, status),
         publish: signing.publish,
         again_seconds,
@@ -271,7 +291,7 @@ fn requirements(
 fn blocked(seen: &Observed, obstacle: &Obstacle, again_seconds: u64) -> Keep {
     let status = status::blocked(seen, obstacle.reason, &obstacle.message);
     Keep {
-        event: status::event(&seen.network, &status),
+        events: status::events(&seen.network, &status),
         status: status::if_changed(&seen.network, status),
         again_seconds,
         ..Keep::default()
@@ -365,9 +385,26 @@ fn surplus(seen: &Observed, desired: &[Desired]) -> Vec<ChildKey> {
     let wanted: BTreeSet<_> = desired.iter().map(|object| &object.key).collect();
     seen.children
         .iter()
-        .filter(|child| !wanted.contains(child))
+        .filter(|child| !wanted.contains(child) && is_made(&seen.network, child))
         .cloned()
         .collect()
+}
+
+/// Whether the operator makes an object of this kind and name that is not always wanted: anybody can give labels.
+fn is_made(network: &PeerNetwork, child: &ChildKey) -> bool {
+    match child.kind {
+        Kind::ConfigMap => child.name == names::ca_config_map(&network.uid().unwrap_or_default()),
+        Kind::Service => {
+            let name = network.name_any();
+            network.namespace().as_ref() == Some(&child.namespace)
+                && (0..names::RELAYS_MAX)
+                    .any(|ordinal| child.name == names::relay_replica(&name, ordinal))
+        }
+        Kind::ServiceAccount
+        | Kind::NetworkPolicy
+        | Kind::PodDisruptionBudget
+        | Kind::StatefulSet => false,
+    }
 }
 
 /// All addresses of a relay now.

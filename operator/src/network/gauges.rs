@@ -37,6 +37,10 @@ pub(super) fn show(metrics: &PeerMetrics, seen: &Observed) {
         .below_minimum
         .with_label_values(&network)
         .set(counts.below_minimum.into());
+    metrics
+        .report_period
+        .with_label_values(&network)
+        .set(seen.network.spec.reachability.report_period_seconds.into());
     let values = [
         counts.joined,
         counts.verified,
@@ -76,6 +80,11 @@ pub(super) fn forget(metrics: &PeerMetrics, namespace: &str, name: &str) {
     drop(
         metrics
             .below_minimum
+            .remove_label_values(&[namespace, name]),
+    );
+    drop(
+        metrics
+            .report_period
             .remove_label_values(&[namespace, name]),
     );
     drop(metrics.last_report.remove_label_values(&[namespace, name]));

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::{Resource, ResourceExt as _};
 use peerup_crds::{PairingCode, PeerNetwork, SlotState, names::labels};
 use peerup_protocol::UnixTime;
@@ -16,10 +16,12 @@ use super::{
     objects::RelaySettings,
 };
 use crate::{
+    admission::select::{Home, Places, admits},
     clock,
     config::{Config, LogFormat},
     context::Context,
-    injection,
+    injection::{self, observe::network_of_namespace},
+    pods::Pod,
 };
 
 /// Looks.
@@ -54,7 +56,8 @@ pub(crate) fn observe(context: &Context, network: Arc<PeerNetwork>) -> Observed 
         services: by_ordinal(&name, services),
         pods: by_ordinal(&name, pods),
         children: stores.children.of(&uid),
-        pod_namespaces: pod_namespaces(context, &uid, survey.namespaces),
+        refused: Vec::new(),
+        pod_namespaces: pod_namespaces(context, &network, &survey.namespaces),
         published: context.documents.get(&uid),
         census: census::take(
             peers.iter().map(AsRef::as_ref),
@@ -129,26 +132,28 @@ fn rivals(context: &Context, uid: &str) -> Vec<Rival> {
     rivals
 }
 
-/// Namespaces that opted in to this network, and those where pods of it run.
+/// Namespaces that opted in to this network, and those where pods say that they are in it, if they may be.
 fn pod_namespaces(
     context: &Context,
-    uid: &str,
-    mut namespaces: BTreeSet<String>,
+    network: &PeerNetwork,
+    with_pods: &BTreeSet<String>,
 ) -> BTreeSet<String> {
-    let networks = context.stores.networks.list();
-    let opted_in = context
-        .stores
-        .namespaces
-        .list()
-        .into_iter()
-        .filter(|namespace| {
-            namespace.metadata.deletion_timestamp.is_none()
-                && injection::observe::network_of_namespace(context, namespace, &networks)
-                    .as_deref()
-                    == Some(uid)
-        });
-    namespaces.extend(opted_in.map(|namespace| namespace.name_any()));
-    namespaces
+    let uid = network.uid().unwrap_or_default();
+    let (networks, places) = (context.stores.networks.list(), Places::of(&context.config));
+    let wanted = |namespace: &Namespace| {
+        let name = namespace.name_any();
+        let has_pods = || {
+            with_pods.contains(&name)
+                && places.serves(&name)
+                && admits(network, &Home::of(Some(namespace), &name))
+        };
+        namespace.metadata.deletion_timestamp.is_none()
+            && (network_of_namespace(namespace, &networks, &places).as_ref() == Some(&uid)
+                || has_pods())
+    };
+    let all = context.stores.namespaces.list();
+    let wanted = all.iter().filter(|namespace| wanted(namespace));
+    wanted.map(|namespace| namespace.name_any()).collect()
 }
 
 /// Objects of the network's relays, by the number at the end of their name.

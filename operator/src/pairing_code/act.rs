@@ -9,20 +9,18 @@ use std::{
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
-    Api, Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Resource as _, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::controller::Action,
 };
-use peerup_crds::{PairingCode, UsedGroup, names::managers};
+use peerup_crds::{
+    PairingCode, UsedGroup,
+    names::{self, labels, managers},
+};
+use serde_json::json;
 
 use super::decide::{Decision, Delivery, SecretStep, mark_used};
-use crate::{
-    clock,
-    context::Context,
-    controller::ReconcileError,
-    errors,
-    network::{swap, unless_gone},
-};
+use crate::{clock, context::Context, controller::ReconcileError, errors, network::swap};
 
 /// When a refused Secret is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(30);
@@ -147,11 +145,7 @@ async fn secret(
     match step {
         SecretStep::Leave => Ok(None),
         SecretStep::Remove { name } => {
-            let deleted = secrets.delete(&name, &DeleteParams::default()).await;
-            deleted
-                .map(drop)
-                .or_else(unless_gone)
-                .map_err(ReconcileError::at("remove the Secret with codes"))?;
+            remove(&secrets, &name, &uid).await?;
             deliveries.set(&uid, Delivery::Removed);
             Ok(Some(Duration::ZERO))
         }
@@ -172,7 +166,7 @@ async fn secret(
                     Ok(Some(Duration::ZERO))
                 }
                 // For example a Secret of that name and of another type: somebody has to choose another name.
-                Err(error @ kube::Error::Api(_)) if is_refusal(&error) => {
+                Err(error) if errors::is_refusal(&error) => {
                     let refused = Delivery::Refused(errors::explain(&error));
                     let again = if deliveries.of(&uid) == refused {
                         AFTER_REFUSAL
@@ -191,6 +185,56 @@ async fn secret(
     }
 }
 
-fn is_refusal(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if [403, 409, 422].contains(&status.code))
+/// Removes the Secret of that name, if it is the PairingCode's with this UID.
+async fn remove(secrets: &Api<Secret>, name: &str, code_uid: &str) -> Result<(), ReconcileError> {
+    let Some(ours) = prove(secrets, name, code_uid).await? else {
+        return Ok(());
+    };
+    // another object may have the name by now
+    let only = DeleteParams::default().preconditions(Preconditions {
+        uid: Some(ours),
+        resource_version: None,
+    });
+    match secrets.delete(name, &only).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+        Err(source) => Err(ReconcileError::Api {
+            step: "remove the Secret with codes",
+            source,
+        }),
+    }
+}
+
+/// The UID of the Secret of that name, if it is the PairingCode's with this UID. Nobody here may read Secrets; but a
+/// change that changes nothing of ours, and that the API server refuses for a Secret of another type, answers whose it is.
+async fn prove(
+    secrets: &Api<Secret>,
+    name: &str,
+    code_uid: &str,
+) -> Result<Option<String>, ReconcileError> {
+    let nothing = Patch::Merge(json!({"type": names::secrets::CODES_TYPE}));
+    let how = PatchParams {
+        field_manager: Some(managers::OPERATOR.to_owned()),
+        ..PatchParams::default()
+    };
+    match secrets.patch_metadata(name, &how, &nothing).await {
+        Ok(secret) => Ok(secret
+            .metadata
+            .uid
+            .clone()
+            .filter(|_| is_of(&secret, code_uid))),
+        Err(kube::Error::Api(status)) if [404, 422].contains(&status.code) => Ok(None),
+        Err(source) => Err(ReconcileError::Api {
+            step: "see whose the Secret with codes is",
+            source,
+        }),
+    }
+}
+
+/// Whether an object is one that the operator made for the PairingCode with this UID.
+fn is_of(object: &impl ResourceExt, code_uid: &str) -> bool {
+    let made = object.labels().get(labels::MANAGED_BY).map(String::as_str);
+    let mut owners = object.owner_references().iter();
+    let owned = owners.any(|owner| owner.controller == Some(true) && owner.uid == code_uid);
+    made == Some(labels::OPERATOR) && owned
 }

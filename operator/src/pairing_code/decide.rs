@@ -35,7 +35,7 @@ pub enum Delivery {
     Unknown,
     /// It was written with this content.
     Written(BTreeMap<String, SecretText>),
-    /// It was removed.
+    /// There is none of ours any more.
     Removed,
     /// The API server refused it.
     Refused(String),
@@ -94,7 +94,7 @@ pub enum SecretStep {
         /// Its data: codes.
         codes: BTreeMap<String, SecretText>,
     },
-    /// Remove it.
+    /// Remove it, if it is ours: what has its name may be somebody else's.
     Remove {
         /// Its name.
         name: String,

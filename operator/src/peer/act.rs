@@ -1,6 +1,8 @@
 //! Does what was decided about a Peer.
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::PodCondition;
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -12,12 +14,13 @@ use peerup_crds::{
 use peerup_protocol::{UnixTime, record::MAX_REVOCATIONS};
 use serde_json::json;
 
-use super::decide::Write;
+use super::{Recent, decide::Write};
 use crate::{
     clock,
     context::Context,
     controller::{ReconcileError, title},
     network::{swap, unless_gone},
+    pods::Pod,
 };
 
 fn peers(context: &Context, peer: &Peer) -> Api<Peer> {
@@ -114,25 +117,36 @@ pub(super) async fn revoke(
 /// Writes status and pod conditions; neither touches another object of the same name.
 pub(super) async fn write(
     context: &Context,
+    written: &Recent,
     peer: &Peer,
     write: Write,
 ) -> Result<(), ReconcileError> {
+    tracing::debug!(
+        peer = title(peer),
+        turn = ?write.turn,
+        status = ?write.status,
+        pod_conditions = ?write.pod_conditions,
+        "writing"
+    );
     let status = match write.status {
         Some(status) => write_status(context, peer, &status).await,
-        None => Ok(()),
+        None => Ok(None),
     };
     let pod = match write.pod_conditions {
         Some(conditions) => write_pod(context, peer, &conditions).await,
-        None => Ok(()),
+        None => Ok(None),
     };
-    status.and(pod)
+    let now = Instant::now();
+    let status = status.map(|peer| peer.map(|peer| written.peers.put(peer, now)));
+    let pod = pod.map(|pod| pod.map(|pod| written.pods.put(pod, now)));
+    status.and(pod).map(drop)
 }
 
 async fn write_status(
     context: &Context,
     peer: &Peer,
     status: &PeerStatus,
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Peer>, ReconcileError> {
     let body = json!({
         "apiVersion": Peer::api_version(&()),
         "kind": "Peer",
@@ -144,8 +158,8 @@ async fn write_status(
         .patch_status(&peer.name_any(), &how, &Patch::Apply(body))
         .await;
     patched
-        .map(drop)
-        .or_else(unless_gone)
+        .map(Some)
+        .or_else(|error| unless_gone(error).map(|()| None))
         .map_err(ReconcileError::at("write the Peer's status"))
 }
 
@@ -153,9 +167,9 @@ async fn write_pod(
     context: &Context,
     peer: &Peer,
     conditions: &[PodCondition],
-) -> Result<(), ReconcileError> {
+) -> Result<Option<Pod>, ReconcileError> {
     let Some(pod) = &peer.spec.pod_ref else {
-        return Ok(());
+        return Ok(None);
     };
     let body = json!({
         "apiVersion": "v1",
@@ -169,7 +183,7 @@ async fn write_pod(
         .patch_status(&pod.name, &how, &Patch::Apply(body))
         .await;
     patched
-        .map(drop)
-        .or_else(unless_gone)
+        .map(Some)
+        .or_else(|error| unless_gone(error).map(|()| None))
         .map_err(ReconcileError::at("write the pod's conditions"))
 }

@@ -34,6 +34,11 @@ impl Bucket {
         self.tokens -= f64::from(tokens);
         Ok(())
     }
+
+    /// Gives back what was taken and not needed.
+    pub(super) fn give_back(&mut self, tokens: u32) {
+        self.tokens = (self.tokens + f64::from(tokens)).min(self.rate);
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::PodCondition;
 use kube::ResourceExt as _;
 use peerup_crds::{
     Peer, PeerMethod, PeerNetwork, PeerState, PeerStatus, PeerType,
@@ -10,7 +10,7 @@ use peerup_crds::{
 };
 use peerup_protocol::{UnixTime, grade::Grade};
 
-use crate::{clock, context::Heard};
+use crate::{clock, context::Heard, pods::Pod};
 
 mod grade;
 mod say;

@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
-use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PeerRef, PeerStatus, PodRef};
+use peerup_crds::{PairingCode, Peer, PeerMethod, PeerNetwork, PeerStatus, PodRef};
 
 use super::decide::{Observed, PodSeen};
 use crate::{
     api::records,
     clock,
-    context::{Context, PeerKey},
+    context::{Context, PeerKey, Written},
     controller::ReconcileError,
-    injection::decide::is_ending,
     leader::Term,
+    pods::Pod,
 };
 
 /// For how long what a relay told of who is online counts.
@@ -24,6 +23,7 @@ const PRESENCE_SECONDS: u64 = 45;
 pub(super) async fn observe(
     context: &Context,
     term: Term,
+    written: &Written<Pod>,
     peer: Arc<Peer>,
 ) -> Result<Observed, ReconcileError> {
     let namespace = peer.namespace().unwrap_or_default();
@@ -57,7 +57,7 @@ pub(super) async fn observe(
         now,
         elected: term.since,
         cluster: context.config.cluster_name.clone(),
-        pod: pod(context, &peer).await?,
+        pod: pod(context, written, &peer).await?,
         heard: context.reports.get(&key, &uid),
         redeemed: redeemed(context, &peer, &key, &uid, code.as_deref()).await?,
         online,
@@ -84,7 +84,11 @@ async fn network(
     Ok(found.map(Arc::new))
 }
 
-async fn pod(context: &Context, peer: &Peer) -> Result<PodSeen, ReconcileError> {
+async fn pod(
+    context: &Context,
+    written: &Written<Pod>,
+    peer: &Peer,
+) -> Result<PodSeen, ReconcileError> {
     let Some(wanted) = &peer.spec.pod_ref else {
         return Ok(PodSeen::NotAPod);
     };
@@ -94,6 +98,7 @@ async fn pod(context: &Context, peer: &Peer) -> Result<PodSeen, ReconcileError> 
         .pods
         .get(&wanted.namespace, &wanted.name)
         .filter(|pod| is_it(pod, wanted))
+        .map(|pod| written.newest(pod))
     {
         return Ok(if has_ended(&pod) {
             PodSeen::Gone
@@ -114,7 +119,7 @@ async fn pod(context: &Context, peer: &Peer) -> Result<PodSeen, ReconcileError> 
 
 /// A pod that is being deleted works on until its containers end.
 fn has_ended(pod: &Pod) -> bool {
-    is_ending(pod) && pod.metadata.deletion_timestamp.is_none()
+    pod.is_over() && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Whether the peer has got a record, as far as can be told. A slot is asked for again before a claim is called void.
@@ -126,32 +131,18 @@ async fn redeemed(
     code: Option<&PairingCode>,
 ) -> Result<bool, ReconcileError> {
     let joined = |status: &PeerStatus| status.joined_time.is_some();
+    let names = |code: &PairingCode| code.slot_of(peer).is_some();
     let known = context.reports.has_redeemed(key, uid) || peer.status.as_ref().is_some_and(joined);
     match (peer.spec.method, &peer.spec.pairing_code_ref) {
         (PeerMethod::Attested, _) | (PeerMethod::Code, None) => Ok(known),
-        (PeerMethod::Code, Some(_)) if known || code.is_some_and(|code| names(code, peer)) => {
-            Ok(true)
-        }
+        (PeerMethod::Code, Some(_)) if known || code.is_some_and(names) => Ok(true),
         (PeerMethod::Code, Some(reference)) => {
             let codes = Api::<PairingCode>::namespaced(context.client.clone(), &key.namespace);
             let found = codes
                 .get_opt(&reference.name)
                 .await
                 .map_err(ReconcileError::at("look for the Peer's code"))?;
-            Ok(found.is_some_and(|code| names(&code, peer)))
+            Ok(found.as_ref().is_some_and(names))
         }
     }
-}
-
-/// Whether a slot of the PairingCode is used by this peer.
-fn names(code: &PairingCode, peer: &Peer) -> bool {
-    let slots = code
-        .status
-        .as_ref()
-        .map(|status| status.codes.as_slice())
-        .unwrap_or_default();
-    let peer = PeerRef::of(peer);
-    slots
-        .iter()
-        .any(|slot| slot.peer_ref.as_ref() == Some(&peer))
 }

@@ -31,6 +31,8 @@ struct Waiting {
     turns: HashMap<ObjectRef<Peer>, (Turn, u64)>,
     queue: BTreeSet<(Turn, u64)>,
     peers: HashMap<u64, ObjectRef<Peer>>,
+    /// Peers that are being written, and whether somebody wanted to write them meanwhile.
+    busy: HashMap<ObjectRef<Peer>, bool>,
     next: u64,
     joins: Bucket,
     others: Bucket,
@@ -43,6 +45,7 @@ impl Writes {
             turns: HashMap::new(),
             queue: BTreeSet::new(),
             peers: HashMap::new(),
+            busy: HashMap::new(),
             next: 0,
             joins: Bucket::new(JOINS_PER_SECOND, now),
             others: Bucket::new(per_second, now),
@@ -63,8 +66,22 @@ impl Writes {
         self.news.notify_one();
     }
 
-    /// The next peer, when it is its turn and there is budget.
-    pub(super) async fn next(&self) -> ObjectRef<Peer> {
+    /// A peer whose turn it was needed no write after all: it costs nothing.
+    pub(super) fn spared(&self, turn: Turn) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.bucket(turn).give_back(COST);
+        self.news.notify_one();
+    }
+
+    /// A peer is not being written any more; answers whether it has to be looked at again.
+    pub(super) fn done(&self, peer: &ObjectRef<Peer>) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.busy.remove(peer).unwrap_or(false)
+    }
+
+    /// The next peer, when it is its turn and there is budget. What is wanted for it from now on waits until it is
+    /// [`Writes::done`]: half of a write would look like one that is needed.
+    pub(super) async fn next(&self) -> (ObjectRef<Peer>, Turn) {
         loop {
             let wait = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +102,10 @@ impl Writes {
 
 impl Waiting {
     fn add(&mut self, peer: ObjectRef<Peer>, turn: Turn) {
+        if let Some(wanted) = self.busy.get_mut(&peer) {
+            *wanted = true;
+            return;
+        }
         let number = match self.turns.get(&peer) {
             Some((former, _)) if *former <= turn => return,
             Some((former, number)) => {
@@ -101,8 +122,15 @@ impl Waiting {
         self.queue.insert((turn, number));
     }
 
+    fn bucket(&mut self, turn: Turn) -> &mut Bucket {
+        match turn {
+            Turn::Join => &mut self.joins,
+            Turn::Offline | Turn::Poor | Turn::Other => &mut self.others,
+        }
+    }
+
     /// The next peer; else how long to wait for budget; `None`: nobody waits.
-    fn pop(&mut self, now: Instant) -> Result<ObjectRef<Peer>, Option<Duration>> {
+    fn pop(&mut self, now: Instant) -> Result<(ObjectRef<Peer>, Turn), Option<Duration>> {
         let join = self
             .queue
             .first()
@@ -110,14 +138,14 @@ impl Waiting {
             .filter(|(turn, _)| *turn == Turn::Join);
         let other = self.queue.range((Turn::Offline, 0)..).next().copied();
         let mut wait = None;
-        for (entry, bucket) in [(join, &mut self.joins), (other, &mut self.others)] {
-            let Some(entry) = entry else { continue };
-            match bucket.take(COST, now) {
+        for entry in [join, other].into_iter().flatten() {
+            match self.bucket(entry.0).take(COST, now) {
                 Ok(()) => {
                     self.queue.remove(&entry);
                     if let Some(peer) = self.peers.remove(&entry.1) {
                         self.turns.remove(&peer);
-                        return Ok(peer);
+                        self.busy.insert(peer.clone(), false);
+                        return Ok((peer, entry.0));
                     }
                 }
                 Err(pause) => wait = Some(wait.map_or(pause, |other: Duration| other.min(pause))),
@@ -162,11 +190,28 @@ mod tests {
         waiting.add(peer("d"), Turn::Offline);
         waiting.add(peer("d"), Turn::Poor);
         let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok())
-            .map(|peer| peer.name)
+            .map(|(peer, _)| peer.name)
             .collect();
         assert_eq!(order, ["c", "d", "b", "a"]);
         assert!(waiting.turns.is_empty() && waiting.peers.is_empty());
         assert_eq!(waiting.pop(now), Err(None));
+    }
+
+    #[test]
+    fn what_is_wanted_during_a_write_is_looked_at_afterwards() {
+        let now = Instant::now();
+        let writes = Writes::new(100, IntGauge::new("length", "x").unwrap());
+        let pop = || writes.waiting.lock().unwrap().pop(now);
+        writes.enqueue(peer("a"), Turn::Join);
+        pop().unwrap();
+        writes.enqueue(peer("a"), Turn::Poor);
+        assert_eq!(pop(), Err(None), "it is being written");
+        assert!(writes.done(&peer("a")));
+
+        writes.enqueue(peer("a"), Turn::Poor);
+        pop().unwrap();
+        assert!(!writes.done(&peer("a")), "nobody wanted it");
+        assert!(writes.waiting.lock().unwrap().busy.is_empty());
     }
 
     #[test]
@@ -179,7 +224,7 @@ mod tests {
         waiting.add(peer("o1"), Turn::Offline);
         waiting.add(peer("o2"), Turn::Offline);
         let order: Vec<_> = std::iter::from_fn(|| waiting.pop(now).ok())
-            .map(|peer| peer.name)
+            .map(|(peer, _)| peer.name)
             .collect();
         assert_eq!(
             order,
@@ -187,13 +232,27 @@ mod tests {
             "two joins and one other, then both budgets are spent"
         );
         assert_eq!(waiting.pop(now), Err(Some(Duration::from_millis(500))));
-        assert_eq!(
-            waiting.pop(now + Duration::from_millis(500)).unwrap().name,
-            "j3"
-        );
-        assert_eq!(
-            waiting.pop(now + Duration::from_secs(1)).unwrap().name,
-            "o2"
-        );
+        let mut after = |millis| {
+            waiting
+                .pop(now + Duration::from_millis(millis))
+                .unwrap()
+                .0
+                .name
+        };
+        assert_eq!([after(500), after(1000)], ["j3", "o2"]);
+    }
+
+    #[test]
+    fn who_needs_no_write_leaves_the_budget_to_others() {
+        let now = Instant::now();
+        let mut waiting = waiting(2, now);
+        for name in ["a", "b", "c"] {
+            waiting.add(peer(name), Turn::Other);
+        }
+        let (first, turn) = waiting.pop(now).unwrap();
+        waiting.bucket(turn).give_back(COST);
+        let (second, _) = waiting.pop(now).unwrap();
+        assert_eq!([first.name, second.name], ["a", "b"]);
+        waiting.pop(now).unwrap_err();
     }
 }

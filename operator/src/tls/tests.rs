@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Router, routing::get};
+use peerup_serve::Limits;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authority::{Authority, LEAF_LIFE},
-    listener::{self, Caller, Limits},
+    listener::{self, Caller},
     material::Material,
     rotation::Authorities,
 };
@@ -22,6 +23,7 @@ const LIMITS: Limits = Limits {
     connections: 8,
     per_source: 4,
     handshake: Duration::from_secs(5),
+    idle: Duration::from_secs(30),
     life: Duration::from_secs(60),
     grace: Duration::from_secs(1),
 };
@@ -195,7 +197,7 @@ async fn one_source_gets_only_its_share() {
         "closed at once"
     );
     drop(idle);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while ask(port, material.client.clone(), "127.0.0.1")
         .await
         .is_err()
@@ -233,7 +235,7 @@ async fn drips(mut stream: impl AsyncRead + AsyncWrite + Unpin, words: &[u8]) {
 async fn whoever_is_slow_is_closed_and_gives_its_place_back() {
     let material = Material::mint(&authorities(), &names(), now()).unwrap();
     let limits = Limits {
-        handshake: Duration::from_secs(1),
+        handshake: Duration::from_secs(3),
         ..LIMITS
     };
     let (port, _stop) = server_with(material.api.clone(), limits).await;
@@ -249,7 +251,7 @@ async fn whoever_is_slow_is_closed_and_gives_its_place_back() {
             drips(secure().await, b"GET / HTTP/1.1\r\nx: y"),
         )
     };
-    let closed = tokio::time::timeout(Duration::from_secs(10), all).await;
+    let closed = tokio::time::timeout(Duration::from_secs(30), all).await;
     closed.expect("everybody is closed");
     let answer = ask(port, client(), "127.0.0.1").await.unwrap();
     assert!(answer.ends_with("replica: false"), "{answer}");

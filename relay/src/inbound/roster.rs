@@ -16,8 +16,8 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::Inbound;
 use crate::roster::{Position, Roster};
 
-/// A member may stay silent on its stream for this long; then it asks again on a new one.
-const IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Whoever opens a stream asks at once.
+const FIRST: Duration = Duration::from_secs(60);
 /// Pushes of members follow each other no faster.
 const COALESCE: Duration = Duration::from_secs(5);
 
@@ -77,8 +77,14 @@ enum Step {
     News,
 }
 
-async fn ask(mut read: ReadHalf<Stream>) -> Asked {
-    let asked = read_frame_within(&mut read, MAX_FRAME, IDLE).await;
+/// How long the next question may take. A member that has asked may stay silent for as long as it listens: the stream is
+/// what holds its link, and a connection that is dead is noticed elsewhere.
+const fn patience(has_asked: bool) -> Duration {
+    if has_asked { Duration::MAX } else { FIRST }
+}
+
+async fn ask(mut read: ReadHalf<Stream>, has_asked: bool) -> Asked {
+    let asked = read_frame_within(&mut read, MAX_FRAME, patience(has_asked)).await;
     (read, asked)
 }
 
@@ -86,7 +92,7 @@ impl Session<'_> {
     /// The reader's future is kept while pushes go out, so that no half-read question is lost.
     async fn run(mut self, read: ReadHalf<Stream>) -> Result<(), FrameError> {
         let mut changed = self.inbound.network.watch();
-        let mut asking = Box::pin(ask(read));
+        let mut asking = Box::pin(ask(read, false));
         loop {
             let step = tokio::select! {
                 asked = &mut asking => Step::Asked(asked),
@@ -94,7 +100,7 @@ impl Session<'_> {
             };
             match step {
                 Step::Asked((read, Ok(body))) if self.answer(&body).await? => {
-                    asking = Box::pin(ask(read));
+                    asking = Box::pin(ask(read, true));
                 }
                 Step::Asked((_, Ok(_) | Err(FrameError::Closed))) => {
                     return Ok(self.write.close().await?);
@@ -137,13 +143,15 @@ impl Session<'_> {
         (state, changes.unwrap_or_else(|| roster.page()))
     }
 
-    /// Answers a question; false when it is not one.
+    /// Answers a question; false when it is not one, or nobody knows the answer now.
     async fn answer(&mut self, body: &[u8]) -> Result<bool, FrameError> {
         match RosterAsk::decode(body) {
             Ok(RosterAsk::Sync { run, seq }) => self.sync(Position { run, seq }).await?,
             Ok(RosterAsk::Renew) => {
-                let record = self.inbound.renew(self.peer).await;
-                let answer = record.map_or(RosterAnswer::Refused, RosterAnswer::Record);
+                let Some(renewal) = self.inbound.renew(self.peer).await else {
+                    return Ok(false);
+                };
+                let answer = renewal.map_or(RosterAnswer::Refused, RosterAnswer::Record);
                 self.tell(&answer).await?;
             }
             Err(error) => {
@@ -242,4 +250,16 @@ fn list_frames(revocations: Signed, document: Signed) -> Vec<RosterAnswer> {
             document: Some(document),
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_question_has_a_time() {
+        let year = Duration::from_secs(365 * 86_400);
+        assert!(patience(false) < Duration::from_secs(3600));
+        assert!(patience(true) > year);
+    }
 }

@@ -13,7 +13,7 @@ use peerup_protocol::id::{GroupId, Slot, peer_id};
 use peerup_protocol::names::ProtocolNames;
 use peerup_protocol::record::{MemberRecord, Signed};
 use peerup_protocol::secret::Secret;
-use peerup_protocol::{Multiaddr, PeerId, SigningKey, VerifyingKey};
+use peerup_protocol::{Multiaddr, PeerId, SigningKey, UnixTime, VerifyingKey};
 use tokio::sync::watch;
 
 use super::operator::{Book, Operator, TOKEN};
@@ -28,6 +28,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 /// Seed of the relay's key.
 const RELAY: [u8; 32] = [200; 32];
+
+/// Waits until then.
+pub(super) async fn until(time: UnixTime) {
+    let left = Duration::from_secs(time.saturating_sub(now()));
+    tokio::time::sleep(left).await;
+}
 
 pub(super) struct Bed {
     pub(super) operator: Operator,
@@ -298,6 +304,16 @@ impl Peer {
         };
         let (relay, addresses) = (bed.relay.peer_id(), bed.addresses().await);
         member::connect(&self.node, &shown, relay, addresses).await
+    }
+
+    /// Brings a record that is over.
+    pub(super) async fn renew(
+        &self,
+        bed: &Bed,
+        record: &MemberRecord,
+    ) -> Result<Option<Signed>, ConnectError> {
+        let (relay, addresses) = (bed.relay.peer_id(), bed.addresses().await);
+        member::renew(&self.node, &self.member(bed, record), relay, addresses).await
     }
 
     pub(super) fn member(&self, bed: &Bed, record: &MemberRecord) -> Member {

@@ -1,17 +1,13 @@
 //! Circuits through a whole relay: of members, of guests, and of those who lose their membership.
 
-use std::time::Duration;
-
 use peerup_node::io::{read_frame, write_frame};
 use peerup_node::{DialError, Protocol};
 use peerup_protocol::frame::{InviteAnswer, InviteRegistration, MAX_FRAME};
 use peerup_protocol::id::{GroupId, Serial};
-use tokio::time::timeout;
 
-use super::bed::{Bed, Peer};
+use super::bed::{Bed, Peer, until};
+use super::second::within_a_second;
 use crate::clock::now;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Lets each of the two in at the other, and opens a circuit.
 async fn join(bed: &Bed, from: &Peer, to: &Peer) {
@@ -43,8 +39,8 @@ async fn whoever_is_revoked_loses_connections_and_circuits_within_a_second() {
             book.epoch += 1;
             book.revoked.push(Serial(81 + revoked as u64));
         });
-        timeout(SECOND, lost.alone()).await.unwrap();
-        timeout(SECOND, members[other].0.connected(1))
+        within_a_second(lost.alone()).await.unwrap();
+        within_a_second(members[other].0.connected(1))
             .await
             .unwrap();
         bed.page("/metrics", |text| {
@@ -62,14 +58,14 @@ async fn a_circuit_ends_with_the_record_of_either_side() {
     let bed = Bed::start().await;
     let (stays, _) = bed.member(1, 81).await;
     let ends = Peer::start(&bed, 2);
-    let record = bed.operator.record(ends.id(), 82, 4);
+    let record = bed.operator.record(ends.id(), 82, 15);
     bed.operator
         .change(|book| book.members.push(record.clone()));
     ends.connect(&bed, &record).await.unwrap();
     join(&bed, &ends, &stays).await;
-    let left = Duration::from_secs(record.not_after.saturating_sub(now()));
-    timeout(left + SECOND, ends.alone()).await.unwrap();
-    timeout(SECOND, stays.connected(1)).await.unwrap();
+    until(record.not_after).await;
+    within_a_second(ends.alone()).await.unwrap();
+    within_a_second(stays.connected(1)).await.unwrap();
     bed.stop().await;
 }
 

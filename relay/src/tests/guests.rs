@@ -1,18 +1,15 @@
 //! Guests of members at a whole relay: whom it serves, with what, and for how long.
 
-use std::time::Duration;
-
 use peerup_node::member::{ConnectError, MemberError};
 use peerup_node::{OpenError, Protocol};
 use peerup_protocol::id::{PeerName, Serial};
 use peerup_protocol::record::{GuestGrant, Signed};
 use tokio::time::timeout;
 
-use super::bed::{Bed, PATIENCE, Peer};
+use super::bed::{Bed, PATIENCE, Peer, until};
 use super::operator::Book;
+use super::second::within_a_second;
 use crate::clock::now;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A grant of `sponsor` for `guest`, for so many seconds.
 fn grant(bed: &Bed, sponsor: &Peer, guest: &Peer, seconds: u64) -> GuestGrant {
@@ -126,7 +123,7 @@ async fn ends(change: impl FnOnce(&mut Book)) {
         book.epoch += 1;
         change(book);
     });
-    timeout(SECOND, guest.alone()).await.unwrap();
+    within_a_second(guest.alone()).await.unwrap();
     let refused = guest.connect_with(&bed, shown).await;
     assert!(is_refused(&refused), "{refused:?}");
     bed.stop().await;
@@ -151,12 +148,12 @@ async fn guests_go_when_the_network_allows_none_any_more() {
 async fn a_guest_goes_when_its_time_is_over() {
     let (bed, sponsor) = bed().await;
     let guest = Peer::start(&bed, 11);
-    let grant = grant(&bed, &sponsor, &guest, 3);
+    let grant = grant(&bed, &sponsor, &guest, 10);
     let shown = signed(&sponsor, &grant);
     guest.connect_with(&bed, shown.clone()).await.unwrap();
     guest.connected(1).await;
-    let left = Duration::from_secs(grant.not_after.saturating_sub(now()));
-    timeout(left + SECOND, guest.alone()).await.unwrap();
+    until(grant.not_after).await;
+    within_a_second(guest.alone()).await.unwrap();
     let refused = guest.connect_with(&bed, shown).await;
     assert!(is_refused(&refused), "{refused:?}");
     bed.stop().await;

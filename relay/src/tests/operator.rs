@@ -42,6 +42,8 @@ pub(super) const TOKEN: &str = "a.b.c";
 pub(super) struct Book {
     /// Answers nothing but 503.
     pub(super) down: bool,
+    /// Status with which renewals are refused.
+    pub(super) no_renewal: Option<StatusCode>,
     /// Answers 503 to failures.
     pub(super) failures_down: bool,
     pub(super) code: Option<Code>,
@@ -85,6 +87,7 @@ impl Operator {
             relay,
             book: Arc::new(Mutex::new(Book {
                 down: false,
+                no_renewal: None,
                 failures_down: false,
                 code: None,
                 used_by: None,
@@ -309,7 +312,13 @@ async fn serve(
     match uri.path() {
         path::LOOKUP => found(operator.lookup(&read(&body))),
         path::REDEEM => found(Some(operator.redeem(read(&body)))),
-        path::RENEW => found(operator.renew(&read(&body))),
+        path::RENEW => {
+            let refused = operator.book().no_renewal;
+            refused.map_or_else(
+                || found(operator.renew(&read(&body))),
+                |status| (status, String::new()),
+            )
+        }
         path::PRESENCE => found(Some(operator.presence(read(&body)))),
         path::ROSTER => found(Some(operator.roster(uri.query().unwrap()).await)),
         path::FAILURE => {

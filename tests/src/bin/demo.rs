@@ -221,7 +221,7 @@ fn next(directory: &Path) -> Result<()> {
   kubectl delete peer {NETWORK}.laptop -n {SHOP}           # expels the laptop
   {peerup} status --state-dir {state}
   kubectl get secret {CODES} -n {SHOP} -o go-template='{{{{range $k, $v := .data}}}}{{{{$k}}}}: {{{{$v | base64decode}}}}{{{{"\n"}}}}{{{{end}}}}'
-  {peerup} join CODE --name desktop --state-dir /tmp/desktop
+  {peerup} join - --name desktop --state-dir /tmp/desktop    # paste one of the codes, Enter, Ctrl-D
   make demo                                         # once more; make clean removes it"#
     );
     Ok(())

@@ -20,7 +20,7 @@ pub struct Site {
     /// The client's address.
     pub address: IpAddr,
     /// The router's address on the client's side.
-    gateway: IpAddr,
+    pub gateway: IpAddr,
     /// Length of the prefix of both.
     length: u8,
     version: Version,

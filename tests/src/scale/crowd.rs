@@ -66,7 +66,7 @@ impl Place {
             let mut reporter = self.reporter.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *reporter, next.clone())
         };
-        next.report(sent).await;
+        sent.count(next.report().await);
         self.seat.leave(&former).await
     }
 }
@@ -152,7 +152,7 @@ impl Crowd {
             let reporter = self.place(changed).reporter();
             reporter.change();
             let sent = self.sent.clone();
-            tokio::spawn(async move { reporter.report(&sent).await });
+            tokio::spawn(async move { sent.count(reporter.report().await) });
             changed += 1;
         }
         changed
@@ -249,7 +249,12 @@ async fn report(place: Arc<Place>, sent: Arc<Sent>, number: usize) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        place.reporter().report(&sent).await;
+        let reporter = place.reporter();
+        let taken = reporter.report().await;
+        // one that was replaced meanwhile is nobody
+        if taken || Arc::ptr_eq(&reporter, &place.reporter()) {
+            sent.count(taken);
+        }
     }
 }
 
@@ -292,7 +297,8 @@ async fn network(client: &Client, namespace: &str, count: usize) -> Result<PeerN
     .await
 }
 
-/// A client for each address, as the operator's limits for one source are those of a node.
+/// A client for each address, as the operator's limits for one source are those of a node. Each report has a connection
+/// of its own, as sidecars keep theirs for less than their period.
 fn sources(count: usize, ca: &str) -> Result<Vec<reqwest::Client>> {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes())?;
     let addresses = u32::try_from(count.div_ceil(PER_ADDRESS))?;
@@ -303,7 +309,7 @@ fn sources(count: usize, ca: &str) -> Result<Vec<reqwest::Client>> {
                 .no_proxy()
                 .local_address(IpAddr::V4(address))
                 .tls_certs_only([ca.clone()])
-                .pool_max_idle_per_host(2)
+                .pool_max_idle_per_host(0)
                 .timeout(Duration::from_secs(20))
                 .build()?)
         })

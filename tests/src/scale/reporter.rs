@@ -22,6 +22,13 @@ pub(super) struct Sent {
     pub(super) refused: AtomicU64,
 }
 
+impl Sent {
+    pub(super) fn count(&self, taken: bool) {
+        let count = if taken { &self.taken } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Where a pod runs: what stays when another pod takes its place.
 #[derive(Clone)]
 pub(super) struct Seat {
@@ -87,12 +94,11 @@ impl Seat {
 }
 
 impl Reporter {
-    pub(super) async fn report(&self, sent: &Sent) {
+    /// Reports; answers whether it was taken.
+    pub(super) async fn report(&self) -> bool {
         let request = self.http.post(&self.url).bearer_auth(&self.token);
         let answer = request.body(self.words().to_string()).send().await;
-        let taken = answer.is_ok_and(|answer| answer.status().is_success());
-        let count = if taken { &sent.taken } else { &sent.refused };
-        count.fetch_add(1, Ordering::Relaxed);
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// From now on it says the other of two grades.

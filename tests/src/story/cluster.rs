@@ -79,6 +79,16 @@ impl Cluster {
     /// Waits until pods of the examples' namespace get a sidecar: the network rules of a
     /// new Service reach all nodes a little later than its pods are ready.
     pub async fn injecting(&self) -> Result<()> {
+        let limit = Duration::from_secs(60);
+        patiently("pods to get a sidecar", limit, async || {
+            ensure!(self.injects().await?, "a pod on trial got none");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether a pod of the examples' namespace would get a sidecar at this moment.
+    pub async fn injects(&self) -> Result<bool> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), SHOP);
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "dry-run"},
@@ -96,18 +106,9 @@ impl Cluster {
             dry_run: true,
             ..PostParams::default()
         };
-        patiently(
-            "pods to get a sidecar",
-            Duration::from_secs(60),
-            async || {
-                let made = pods.create(&dry_run, &pod).await?;
-                let inits = made.spec.and_then(|spec| spec.init_containers);
-                let sidecar = inits.is_some_and(|all| all.iter().any(|one| one.name == "peerup"));
-                ensure!(sidecar, "a pod on trial got none");
-                Ok(())
-            },
-        )
-        .await
+        let made = pods.create(&dry_run, &pod).await?;
+        let inits = made.spec.and_then(|spec| spec.init_containers);
+        Ok(inits.is_some_and(|all| all.iter().any(|one| one.name == "peerup")))
     }
 
     /// The objects of a kind in a namespace.

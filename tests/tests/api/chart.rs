@@ -42,7 +42,7 @@ fn template(arguments: &[&str]) -> Result<String> {
 }
 
 /// The same as objects.
-fn objects(arguments: &[&str]) -> Result<Vec<Value>> {
+pub(super) fn objects(arguments: &[&str]) -> Result<Vec<Value>> {
     parse(&template(arguments)?)
 }
 
@@ -55,7 +55,7 @@ fn parse(text: &str) -> Result<Vec<Value>> {
 }
 
 /// The object of that kind and name.
-fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+pub(super) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     objects
         .iter()
         .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
@@ -68,7 +68,11 @@ fn helm_in(light: &Light, arguments: &[&str]) -> Result<String> {
 }
 
 /// Server-side apply of any object.
-async fn apply(client: &Client, object: &Value, parameters: &PatchParams) -> Result<DynamicObject> {
+pub(super) async fn apply(
+    client: &Client,
+    object: &Value,
+    parameters: &PatchParams,
+) -> Result<DynamicObject> {
     let types: TypeMeta = serde_json::from_value(object.clone())?;
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
     let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {

@@ -6,5 +6,7 @@ mod ends;
 mod hashes;
 mod networks;
 mod peers;
+mod refusals;
 mod rights;
+mod unreadable;
 mod world;

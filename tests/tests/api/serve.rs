@@ -7,6 +7,7 @@ mod joiner;
 mod kubectl;
 mod members;
 mod pairing;
+mod refusals;
 mod replicas;
 mod revocation;
 mod roll;

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use crate::sources::{Source, sources};
 
 /// What each room may import of ours.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("pairing", &["protocol"]),
     ("reachability", &["protocol"]),
     ("operator-client", &["protocol"]),
+    ("serve", &[]),
     ("node", &["protocol", "pairing"]),
     (
         "agent",
@@ -26,7 +27,7 @@ const TABLE: [(&str, &[&str]); 13] = [
         ],
     ),
     ("crds", &["protocol"]),
-    ("operator", &["protocol", "pairing", "crds"]),
+    ("operator", &["protocol", "pairing", "crds", "serve"]),
     (
         "relay",
         &[
@@ -35,9 +36,13 @@ const TABLE: [(&str, &[&str]); 13] = [
             "reachability",
             "node",
             "operator-client",
+            "serve",
         ],
     ),
-    ("sidecar", &["protocol", "agent", "operator-client"]),
+    (
+        "sidecar",
+        &["protocol", "agent", "operator-client", "serve"],
+    ),
     ("cli", &["protocol", "agent", "crds"]),
     ("tests", &["protocol", "crds"]),
     (

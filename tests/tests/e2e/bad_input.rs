@@ -17,5 +17,8 @@ metadata: {name: strays, labels: {peerup.dev/inject: enabled}}
 ";
 
 fn strays(world: &World) -> Result<()> {
-    world.cluster.apply(NAMESPACE)?.ok().map(drop)
+    world.cluster.apply(NAMESPACE)?.ok()?;
+    // Without its account a pod is refused; it is made a moment after the namespace.
+    let account = format!("wait --for=create serviceaccount/default -n {STRAYS} --timeout=60s");
+    world.cluster.kubectl(&account)?.ok().map(drop)
 }

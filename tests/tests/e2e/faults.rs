@@ -1,17 +1,17 @@
 //! Relay and operator die while pods come and go.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use peerup_crds::{PairingCode, Peer, PeerNetwork, PeerType};
+use peerup_crds::{PairingCode, Peer, PeerType};
 use peerup_tests::story::cluster::{Cluster, engine};
 use peerup_tests::story::laptop::Laptop;
 use peerup_tests::story::shell::quietly;
-use peerup_tests::story::{CODES, HOME, NETWORK, SHOP, WEB, facts};
+use peerup_tests::story::{CODES, HOME, NETWORK, SHOP, WEB};
 use peerup_tests::wait::patiently;
 
 use crate::world::World;
@@ -74,6 +74,47 @@ pub(crate) async fn kills_in_a_rollout_lose_no_member(world: &mut World) -> Resu
     Ok(())
 }
 
+/// A rollout of the operator, and pods on trial all the while: `failurePolicy: Ignore` would let one through that meets
+/// a replica which is not there any more.
+pub(crate) async fn an_operator_that_is_replaced_misses_no_pod(world: &mut World) -> Result<()> {
+    let cluster = world.cluster.clone();
+    let component = "app.kubernetes.io/component=operator";
+    let former = operators(&cluster, component).await?;
+    cluster.injecting().await?;
+    cluster
+        .kubectl(&format!(
+            "rollout restart deployment -n {HOME} -l {component}"
+        ))?
+        .ok()?;
+    let (begun, mut asked) = (Instant::now(), 0);
+    loop {
+        asked += 1;
+        let after = begun.elapsed().as_secs();
+        ensure!(
+            cluster.injects().await?,
+            "pod {asked} got no sidecar, {after} s after the rollout began"
+        );
+        let now = operators(&cluster, component).await?;
+        if now.is_disjoint(&former) {
+            println!("{asked} pods on trial in {after} s");
+            break;
+        }
+        ensure!(after < 120, "{former:?} are still there: {now:?}");
+    }
+    cluster
+        .network_ready(NETWORK, Duration::from_secs(60))
+        .await
+        .map(drop)
+}
+
+/// The UIDs of the operator's pods, those that end among them.
+async fn operators(cluster: &Cluster, selector: &str) -> Result<BTreeSet<Option<String>>> {
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), HOME);
+    let found = pods.list(&ListParams::default().labels(selector)).await?;
+    ensure!(!found.items.is_empty(), "there is no operator");
+    Ok(found.iter().map(ResourceExt::uid).collect())
+}
+
 /// Deletes the relay's pod by force. It comes back on the same node: its NodePort answers there only, and what was
 /// issued before, codes and addresses, leads there.
 pub(crate) async fn relay_pod_dies(cluster: &Cluster) -> Result<()> {
@@ -88,9 +129,7 @@ pub(crate) async fn relay_pod_dies(cluster: &Cluster) -> Result<()> {
     let others = others.join(" ");
     cluster.kubectl(&format!("cordon {others}"))?.ok()?;
     let force = "--grace-period=0 --force --wait=false";
-    cluster
-        .kubectl(&format!("delete pod {name} -n {SHOP} {force}"))?
-        .ok()?;
+    let deleted = cluster.kubectl(&format!("delete pod {name} -n {SHOP} {force}"));
     let placed = patiently(
         "the relay to have a node again",
         Duration::from_secs(60),
@@ -102,6 +141,7 @@ pub(crate) async fn relay_pod_dies(cluster: &Cluster) -> Result<()> {
     )
     .await;
     cluster.kubectl(&format!("uncordon {others}"))?.ok()?;
+    deleted?.ok()?;
     let placed = placed?;
     ensure!(placed == node, "it was on {node} and is on {placed}");
     Ok(())
@@ -198,8 +238,11 @@ pub(crate) async fn no_code_was_used_twice(world: &mut World) -> Result<()> {
             );
         }
     }
-    let network = world.cluster.get::<PeerNetwork>(SHOP, NETWORK).await?;
-    facts::network_condition(&network, "Ready", "True", "Running").map(drop)
+    world
+        .cluster
+        .network_ready(NETWORK, Duration::from_secs(60))
+        .await
+        .map(drop)
 }
 
 fn distinct(what: &str, all: impl Iterator<Item = String>) -> Result<()> {

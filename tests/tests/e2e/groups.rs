@@ -1,6 +1,6 @@
 //! Groups of pods and peers outside that join in any order: everybody accepts everybody.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::StreamExt;
@@ -15,6 +15,11 @@ use crate::world::World;
 
 /// Longest time for one peer to join, or to reach another one.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Longest time until all have heard that they are expelled: a relay whose question at the operator is woken by nothing
+/// asks again after 25 s.
+const HEARD: Duration = Duration::from_secs(24);
+/// The exit code of a peer whose membership is over.
+const REVOKED: i32 = 9;
 /// Commands at once.
 const AT_ONCE: usize = 4;
 
@@ -158,18 +163,29 @@ async fn reaches(from: &Member, to: &str) -> Result<()> {
     .await
 }
 
-/// Ends processes and pods, and revokes what they were.
+/// Deletes the pods, and revokes the others, which end for that.
 async fn leave(world: &World, members: Vec<Member>) -> Result<()> {
-    let (mut peers, mut pods) = (Vec::new(), Vec::new());
+    let (mut laptops, mut peers, mut pods) = (Vec::new(), Vec::new(), Vec::new());
     for Member { name, place } in members {
         match place {
-            Place::Outside(_) => peers.push(format!("{NETWORK}.{name}")),
+            Place::Outside(laptop) => {
+                peers.push(format!("{NETWORK}.{name}"));
+                laptops.push((name, laptop));
+            }
             Place::Pod => pods.push(name),
         }
     }
-    for (kind, names) in [("peers", peers), ("pods", pods)] {
+    for (kind, names) in [("pods", pods), ("peers", peers)] {
         let line = format!("delete {kind} -n {SHOP} {}", names.join(" "));
         world.cluster.kubectl(&line)?.ok()?;
     }
+    let deleted = Instant::now();
+    for (name, laptop) in &mut laptops {
+        let (code, said) = laptop.ended(LIMIT).await?;
+        ensure!(code == REVOKED, "{name} ended with {code}: {said}");
+    }
+    let took = deleted.elapsed();
+    println!("all had heard of it after {took:?}");
+    ensure!(took < HEARD, "{took:?}");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! No code shows in a log, event, resource or metric.
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 use data_encoding::{BASE64, HEXLOWER};
 use k8s_openapi::api::core::v1::Pod;
@@ -9,6 +11,7 @@ use peerup_protocol::code::Code;
 use peerup_tests::story::shell::quietly;
 
 use crate::logs::is_ours;
+use crate::wire::NAMES;
 use crate::world::World;
 
 pub(crate) async fn no_code_shows_anywhere(world: &mut World) -> Result<()> {
@@ -22,8 +25,19 @@ pub(crate) async fn no_code_shows_anywhere(world: &mut World) -> Result<()> {
         ("metrics", metrics(world).await?),
     ];
     let logs = world.logs.lines()?;
+    let of_relays = logs.iter().filter(|(of, _)| of.contains(".crew-relay-"));
+    let of_relays: Vec<_> = of_relays.map(|(_, line)| line.as_str()).collect();
+    for name in NAMES {
+        let found = of_relays.iter().find(|line| line.contains(name));
+        ensure!(
+            found.is_none(),
+            "a relay's log has the name {name}: {found:?}"
+        );
+    }
+    ensure!(!of_relays.is_empty(), "no relay has said a word");
     let logs: Vec<_> = logs.into_iter().map(|(_, line)| line).collect();
     places.push(("logs", logs.join("\n")));
+    places.push(("logs of the peers outside", outside(world)?));
     for (name, text) in &places {
         println!("{name}: {} bytes", text.len());
         ensure!(text.len() > 1000, "{name} are too few to say anything");
@@ -42,6 +56,21 @@ pub(crate) async fn no_code_shows_anywhere(world: &mut World) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the peers outside have printed. They hold codes, in files beside.
+fn outside(world: &World) -> Result<String> {
+    let mut text = String::new();
+    for entry in fs::read_dir(world.state(""))? {
+        let directory = entry?.path();
+        for name in ["log", "daemon.log"] {
+            let file = directory.join(name);
+            if file.exists() {
+                text += &fs::read_to_string(file)?;
+            }
+        }
+    }
+    Ok(text)
 }
 
 /// Every way in which the secret of a code may be written.

@@ -31,7 +31,6 @@ pub(crate) async fn helm_installs_the_operator(world: &mut World) -> Result<()> 
 
 pub(crate) async fn the_examples_apply(world: &mut World) -> Result<()> {
     world.cluster.apply_examples().await?;
-    world.cluster.apply(BRIEF)?.ok()?;
     world
         .cluster
         .network_ready(NETWORK, Duration::from_secs(120))
@@ -41,6 +40,7 @@ pub(crate) async fn the_examples_apply(world: &mut World) -> Result<()> {
 
 pub(crate) async fn codes_are_delivered(world: &mut World) -> Result<()> {
     let limit = Duration::from_secs(60);
+    world.cluster.apply(BRIEF)?.ok()?;
     let mut brief = world.cluster.codes(SHOP, "brief", limit).await?;
     world.brief = brief.remove("code-0");
     world.issued.extend(world.brief.clone());

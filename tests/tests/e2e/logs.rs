@@ -72,9 +72,11 @@ impl Drop for Logs {
     }
 }
 
-/// The level is the second word: `2026-01-01T00:00:00Z ERROR …`.
+/// The level is the second word: `2026-01-01T00:00:00Z ERROR …`. What the client of the API server calls an error is
+/// each call that server did not answer well, which may happen and is tried again.
 fn is_error(line: &str) -> bool {
-    line.split_whitespace().nth(1) == Some("ERROR") || line.contains("panicked at")
+    let is_error = line.split_whitespace().nth(1) == Some("ERROR");
+    (is_error && !line.contains(" kube_client::")) || line.contains("panicked at")
 }
 
 /// The line without escape sequences that a terminal would take for colours.

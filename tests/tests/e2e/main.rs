@@ -58,7 +58,7 @@ macro_rules! steps {
     };
 }
 
-const STEPS: [Step; 44] = steps! {
+const STEPS: [Step; 45] = steps! {
     vital install::helm_installs_the_operator;
     usual install::helm_test_passes;
     vital install::the_examples_apply;
@@ -74,6 +74,7 @@ const STEPS: [Step; 44] = steps! {
     usual pods::twenty_pods_join_without_an_error;
     usual faults::kills_in_a_rollout_lose_no_member;
     usual faults::no_code_was_used_twice;
+    usual faults::an_operator_that_is_replaced_misses_no_pod;
     usual first_use::a_pod_offers_a_service;
     usual first_use::a_laptop_reaches_it_by_service_account;
     usual first_use::a_ping_shows_that_nobody_has_verified;

@@ -19,7 +19,7 @@ use crate::world::World;
 const MARK: &str = "peerup-end-to-end-test-in-clear";
 /// What the peers outside are called; the example's namespace and network would be no proof, since names in
 /// Kubernetes are shown to everybody.
-const NAMES: [&str; 2] = ["laptop", "desktop"];
+pub(crate) const NAMES: [&str; 3] = ["laptop", "desktop", "visitor"];
 
 /// A record of all packets from and to the relay's ports outside; ends when dropped.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use peerup_tests::lab::namespace::Namespace;
 use peerup_tests::lab::nat::Nat;
 use peerup_tests::lab::peer::Peer;
 use peerup_tests::lab::site::Site;
+use peerup_tests::programs::Program;
 use peerup_tests::wait::eventually;
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ use crate::{Outcome, Test};
 const SOON: Duration = Duration::from_secs(90);
 
 /// How long a measurement takes at most that begins at once, on a machine that is busy.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// How many lines of a peer's log are shown when it does not find what it should.
 const LAST_LINES: usize = 60;
@@ -206,6 +207,30 @@ pub(crate) async fn a_pod_range_is_no_carrier(world: &World) -> Result<()> {
     site.client.ip("link add cni0 type bridge\n\
          addr add 100.64.9.1/24 dev cni0\n\
          link set cni0 up")?;
+    let found = found!(C PortRestricted: FilteringPort MappingSame PortPreserved);
+    twice(world, &site.client, found).await
+}
+
+/// A router that tells its outside address to whoever asks behind it (NAT-PMP).
+fn tells_its_address(site: &Site) -> Result<Program> {
+    let path = env!("CARGO_BIN_EXE_peerup-test-nat-pmp");
+    let (inside, outside) = (site.gateway.to_string(), site.line.v4.to_string());
+    Program::helper_on(&site.router, path, &[&inside, &outside])
+}
+
+/// A carrier that keeps ports looks like a router at home, but the router at home says which address it has been given.
+pub(crate) async fn a_router_tells_of_the_carrier_behind_it(world: &World) -> Result<()> {
+    let carrier = Carrier::new(&world.internet, Translation::PortKept)?;
+    let site = Site::new("told", &carrier, V4, Nat::PortRestricted)?;
+    let _router = tells_its_address(&site)?;
+    let found = found!(D PortRestricted: CgnatGatewayAddress MappingSame PortPreserved);
+    twice(world, &site.client, found).await
+}
+
+/// A router whose outside address is in the Internet tells nothing that is not known.
+pub(crate) async fn a_router_in_the_internet_is_no_carrier(world: &World) -> Result<()> {
+    let site = Site::new("told-no", &world.internet, V4, Nat::PortRestricted)?;
+    let _router = tells_its_address(&site)?;
     let found = found!(C PortRestricted: FilteringPort MappingSame PortPreserved);
     twice(world, &site.client, found).await
 }

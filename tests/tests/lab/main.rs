@@ -47,6 +47,8 @@ fn tests() -> Vec<Test> {
         usual grades::a_restored_network_has_its_grade_back;
         usual grades::a_new_network_has_its_grade_at_once;
         usual grades::a_pod_range_is_no_carrier;
+        usual grades::a_router_tells_of_the_carrier_behind_it;
+        usual grades::a_router_in_the_internet_is_no_carrier;
         usual stun::a_client_of_others_learns_its_outside_address;
         usual stun::nonsense_and_replays_change_nothing;
     };

@@ -29,6 +29,7 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "m1" | "m2" | "m3" | "m4" | "m5" => frames::handshake(target),
         "member" => frames::member(),
         "member-record" => records::members(),
+        "nat-pmp" => frames::nat_pmp(),
         "network-document" => records::documents(),
         "ping-trace" => frames::pings_and_traces(),
         "probe" => frames::probes(),

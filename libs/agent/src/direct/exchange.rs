@@ -6,43 +6,30 @@ use std::time::Duration;
 
 use futures::AsyncWriteExt;
 use peerup_node::io::{FRAME_TIMEOUT, FrameError, read_frame, read_frame_within, write_frame};
-use peerup_node::{ConnectionId, OpenError, PeerId, Protocol, Stream, member};
+use peerup_node::{ConnectionId, OpenError, PeerId, Protocol, Stream};
 use peerup_protocol::frame::{DirectOffer, DirectOutcome, DirectSide, MAX_FRAME};
-use peerup_protocol::wire::DecodeError;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::addresses::{self, Near};
 use super::ended;
 use crate::measure::facts;
+use crate::session::exchange::{self, ExchangeError, SHORT};
 use crate::session::{Session, lock};
 
 /// Time for the dials of one side, and until a failure is told.
 const DIAL: Duration = Duration::from_secs(5);
-
-/// Why a round came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DirectError {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("the exchange of addresses broke off: {0}")]
-    Frame(#[from] FrameError),
-    #[error("the exchange of addresses is not understood: {0}")]
-    Decode(#[from] DecodeError),
-    #[error("the node is shut down")]
-    Stopped,
-}
 
 /// Asks over a circuit; whether there is a direct connection now.
 pub(super) async fn ask(
     session: &Session,
     peer: PeerId,
     circuit: ConnectionId,
-) -> Result<bool, DirectError> {
+) -> Result<bool, ExchangeError> {
     let mut stream = session.node.open_on(circuit, Protocol::Direct).await?;
     let near = Near::of_circuit(&stream.origin().address);
     let own = Own::of(session, near).await?;
-    write_frame(&mut stream, &own.offer.encode()).await?;
-    let theirs = DirectOffer::decode(&read_frame(&mut stream, MAX_FRAME).await?)?;
+    let offer = own.offer.encode();
+    let theirs = exchange::ask(Ok(&mut stream), &offer, SHORT, DirectOffer::decode).await?;
     session.direct.told(peer, theirs.side);
     let outcome = dial(session, peer, &theirs, &own).await;
     write_frame(&mut stream, &outcome.encode()).await?;
@@ -68,7 +55,7 @@ pub(crate) async fn serve(session: &Session, mut stream: Stream) {
     }
 }
 
-async fn answer(session: &Session, peer: PeerId, stream: &mut Stream) -> Result<(), DirectError> {
+async fn answer(session: &Session, peer: PeerId, stream: &mut Stream) -> Result<(), ExchangeError> {
     let theirs = DirectOffer::decode(&read_frame(stream, MAX_FRAME).await?)?;
     session.direct.told(peer, theirs.side);
     let near = Near::of_circuit(&stream.origin().address);
@@ -87,7 +74,7 @@ async fn answer(session: &Session, peer: PeerId, stream: &mut Stream) -> Result<
 }
 
 /// What came of the other side's dials.
-async fn hear(stream: &mut Stream) -> Result<DirectOutcome, DirectError> {
+async fn hear(stream: &mut Stream) -> Result<DirectOutcome, ExchangeError> {
     let frame = read_frame_within(stream, MAX_FRAME, DIAL + FRAME_TIMEOUT).await?;
     Ok(DirectOutcome::decode(&frame)?)
 }
@@ -100,9 +87,9 @@ struct Own {
 }
 
 impl Own {
-    async fn of(session: &Session, near: Near) -> Result<Self, DirectError> {
+    async fn of(session: &Session, near: Near) -> Result<Self, ExchangeError> {
         let listening = session.node.listening().await;
-        let listening = listening.map_err(|_| DirectError::Stopped)?;
+        let listening = listening.map_err(|_| OpenError::Closed)?;
         let seen = lock(&session.direct.seen).all();
         let routes: Vec<IpAddr> = facts::routes();
         let offer = DirectOffer {
@@ -134,7 +121,7 @@ async fn dial(session: &Session, peer: PeerId, theirs: &DirectOffer, own: &Own) 
         return DirectOutcome::NotReached;
     }
     let told = Instant::now() + DIAL;
-    let connected = member::connect(&session.node, session, peer, addresses);
+    let connected = session.connect(peer, addresses);
     match timeout(DIAL, connected).await {
         Ok(Ok(_)) => {
             session.shaken();

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use peerup_node::io::{FrameError, read_frame, write_frame};
-use peerup_node::{OpenError, PeerId, Protocol};
+use peerup_node::{PeerId, Protocol};
 use peerup_protocol::UnixTime;
-use peerup_protocol::frame::{InviteAnswer, InviteRegistration, MAX_FRAME};
+use peerup_protocol::frame::{InviteAnswer, InviteRegistration};
 use peerup_protocol::id::GroupId;
-use peerup_protocol::wire::DecodeError;
 use tokio::time::timeout;
 
 use crate::session::Session;
+use crate::session::exchange::{self, ExchangeError, SHORT};
 
 /// Longest time for one registration.
 const REGISTER: Duration = Duration::from_secs(5);
@@ -24,11 +23,7 @@ const OVER: UnixTime = 0;
 #[derive(Debug, thiserror::Error)]
 enum RegisterError {
     #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Exchange(ExchangeError),
     #[error("no answer in time")]
     TimedOut,
 }
@@ -74,23 +69,14 @@ pub(super) async fn register(
     group: GroupId,
     until: UnixTime,
 ) -> Option<InviteAnswer> {
-    let asked = timeout(REGISTER, ask(session, relay, group, until)).await;
-    let answer = asked.unwrap_or(Err(RegisterError::TimedOut));
+    let question = InviteRegistration { group, until }.encode();
+    let asked = timeout(REGISTER, async {
+        let opened = session.node.open(relay, Protocol::Invite).await;
+        let asked = exchange::ask(opened, &question, SHORT, InviteAnswer::decode);
+        asked.await.map_err(RegisterError::Exchange)
+    });
+    let answer = asked.await.unwrap_or(Err(RegisterError::TimedOut));
     answer
         .inspect_err(|error| tracing::info!(%relay, %error, "an invite is not registered"))
         .ok()
-}
-
-async fn ask(
-    session: &Session,
-    relay: PeerId,
-    group: GroupId,
-    until: UnixTime,
-) -> Result<InviteAnswer, RegisterError> {
-    let mut stream = session.node.open(relay, Protocol::Invite).await?;
-    let registration = InviteRegistration { group, until };
-    write_frame(&mut stream, &registration.encode()).await?;
-    Ok(InviteAnswer::decode(
-        &read_frame(&mut stream, MAX_FRAME).await?,
-    )?)
 }

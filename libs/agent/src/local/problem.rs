@@ -152,16 +152,11 @@ impl From<MeasureError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, title) = self.status();
-        let problem = Problem {
-            kind: "about:blank".to_owned(),
-            title: title.to_owned(),
-            status: status.as_u16(),
-            detail: Some(self.to_string()),
-        };
+        let problem = Problem::new(title, status.as_u16(), &self);
         let mut response = (status, axum::Json(problem)).into_response();
         response.headers_mut().insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
+            HeaderValue::from_static(Problem::MEDIA_TYPE),
         );
         response
     }

@@ -26,7 +26,7 @@ pub(super) fn interfaces() -> Vec<IpAddr> {
 }
 
 /// The address from which the default route starts: what a socket that is connected elsewhere is bound to.
-pub(super) fn route() -> Option<IpAddr> {
+pub(crate) fn route() -> Option<IpAddr> {
     source(ELSEWHERE)
 }
 

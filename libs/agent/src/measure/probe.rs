@@ -8,6 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures::future::join_all;
 use peerup_node::PeerId;
 use peerup_protocol::grade::{IpVersion, Scope};
 use peerup_protocol::stun::MAX_MESSAGE;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::address::{self, StunHost};
 use crate::session::Session;
 
-/// Longest time for the DNS of all servers.
+/// Longest time for the DNS of a server.
 const RESOLVE: Duration = Duration::from_secs(2);
 
 /// One socket an IP version, as far as the machine has it.
@@ -36,17 +37,16 @@ pub(super) async fn run(
     stun_servers: &[String],
 ) -> io::Result<Measurement> {
     let inside = session.is_pod() && world.scope == Scope::Internal;
-    let relays = timeout(RESOLVE, resolve(hosts(session, inside), inside));
+    let relays = resolve(hosts(session, inside), inside);
     // Inside, nobody else knows more than the relays.
-    let foreign = if inside { &[] } else { stun_servers };
-    let foreign = timeout(RESOLVE, others(foreign));
+    let foreign = others(if inside { &[] } else { stun_servers });
     let (relays, foreign) = tokio::join!(relays, foreign);
-    let servers = [relays.unwrap_or_default(), foreign.unwrap_or_default()].concat();
+    let servers = [relays, foreign].concat();
     let (sockets, others) = (Sockets::open().await?, Sockets::open().await?);
     let (sender, first) = oneshot::channel();
     let (mut measurement, lanes) = tokio::join!(
         mapping(world, &servers, [&sockets, &others], sender),
-        filtering::both(session, &servers, first)
+        filtering::both(session, inside, &servers, first)
     );
     for (version, filtering, agree) in lanes {
         let seen = half(&mut measurement, version);
@@ -118,40 +118,39 @@ fn hosts(session: &Session, inside: bool) -> Vec<(PeerId, StunHost)> {
 }
 
 async fn resolve(hosts: Vec<(PeerId, StunHost)>, own: bool) -> Vec<Server> {
-    let mut servers = Vec::new();
-    for (relay, host) in hosts {
+    let found = hosts.into_iter().map(async |(relay, host)| {
         let found = look_up(&format_host(&host.host, host.primary)).await;
-        servers.extend(found.into_iter().map(|primary| {
-            Server {
-                relay: Some(relay),
-                primary,
-                alternate: host
-                    .alternate
-                    .map(|port| SocketAddr::new(primary.ip(), port)),
-                own,
-            }
-        }));
-    }
-    servers
+        let server = |primary: SocketAddr| Server {
+            relay: Some(relay),
+            primary,
+            alternate: host
+                .alternate
+                .map(|port| SocketAddr::new(primary.ip(), port)),
+            own,
+        };
+        found.into_iter().map(server).collect::<Vec<_>>()
+    });
+    join_all(found).await.concat()
 }
 
 /// STUN servers of others, which can be asked for mapping only.
 async fn others(names: &[String]) -> Vec<Server> {
-    let mut servers = Vec::new();
-    for name in names.iter().take(MAX_SERVERS) {
-        servers.extend(look_up(name).await.into_iter().map(|primary| Server {
-            relay: None,
-            primary,
-            alternate: None,
-            own: false,
-        }));
-    }
-    servers
+    let names = names.iter().take(MAX_SERVERS);
+    let found = join_all(names.map(|name| look_up(name))).await;
+    let server = |primary| Server {
+        relay: None,
+        primary,
+        alternate: None,
+        own: false,
+    };
+    found.into_iter().flatten().map(server).collect()
 }
 
-/// One address of each IP version for `host:port`.
+/// One address of each IP version for `host:port`; nothing if they are not found in time, which is each name's own: one
+/// that is slow says nothing of the others.
 async fn look_up(name: &str) -> Vec<SocketAddr> {
-    let found: Vec<SocketAddr> = match lookup_host(name).await {
+    let looked = timeout(RESOLVE, lookup_host(name)).await;
+    let found: Vec<SocketAddr> = match looked.unwrap_or_else(|late| Err(late.into())) {
         Ok(found) => found.collect(),
         Err(error) => {
             tracing::debug!(name, %error, "STUN service is not found");

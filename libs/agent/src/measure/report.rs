@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use peerup_node::io::{FrameError, read_frame_within, write_frame};
-use peerup_node::{OpenError, PeerId, Protocol};
+use peerup_node::{PeerId, Protocol};
 use peerup_operator_client::{CallError, OperatorClient};
 use peerup_protocol::api::{PodReport, ReportRequest, Settings};
 use peerup_protocol::frame::{MAX_FRAME, ReportFrame, ReportPeriods};
 use peerup_protocol::report::{Report, ReportError};
-use peerup_protocol::wire::DecodeError;
 use peerup_protocol::{UnixTime, message};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -20,6 +18,7 @@ use crate::agent::Source;
 use crate::backoff::Backoff;
 use crate::clock::{now, timestamp};
 use crate::session::Session;
+use crate::session::exchange::{self, ExchangeError, Limits};
 
 /// Longest time for one report, retries included.
 const SEND: Duration = Duration::from_secs(10);
@@ -35,14 +34,10 @@ enum SendError {
     Report(#[from] ReportError),
     #[error("no relay is connected")]
     NoRelay,
-    #[error("no report stream: {0}")]
-    Open(#[from] OpenError),
-    #[error("the report did not pass: {0}")]
-    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Relay(#[from] ExchangeError),
     #[error("no answer in time")]
     TimedOut,
-    #[error("the relay answered something that is not expected: {0}")]
-    Unexpected(#[from] DecodeError),
 }
 
 /// Reports for as long as the session lasts.
@@ -167,9 +162,7 @@ impl Sender<'_> {
     async fn send(&mut self, report: &Report) -> Result<(), SendError> {
         match self.source {
             Source::Attested(operator) => self.ask_operator(operator, report).await,
-            Source::Code(..) | Source::Stored => timeout(SEND, self.via_relay(report))
-                .await
-                .unwrap_or(Err(SendError::TimedOut)),
+            Source::Code(..) | Source::Stored => self.via_relays(report).await,
         }
     }
 
@@ -195,35 +188,54 @@ impl Sender<'_> {
         });
     }
 
-    async fn via_relay(&mut self, report: &Report) -> Result<(), SendError> {
-        let relay = self.relay().await.ok_or(SendError::NoRelay)?;
+    /// By the first of the connected relays that brings it to the operator: one may be cut off from it.
+    async fn via_relays(&mut self, report: &Report) -> Result<(), SendError> {
+        let mut result = Err(SendError::NoRelay);
+        for relay in self.relays().await {
+            result = timeout(SEND, self.via(relay, report))
+                .await
+                .unwrap_or(Err(SendError::TimedOut));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn via(&mut self, relay: PeerId, report: &Report) -> Result<(), SendError> {
         let json = report.to_json()?.into_bytes();
         let time = now().max(self.last_time + 1);
-        self.last_time = time;
         let net = self.session.membership().net();
         let signed = message::report(&net, &self.session.me(), time, &json);
         let frame = ReportFrame {
             time,
             json,
             signature: message::sign(&self.session.key, &signed),
+        }
+        .encode();
+        let limits = Limits {
+            bytes: MAX_FRAME,
+            time: SEND,
         };
-        let mut stream = self.session.node.open(relay, Protocol::Report).await?;
-        write_frame(&mut stream, &frame.encode()).await?;
-        let answer = read_frame_within(&mut stream, MAX_FRAME, SEND).await?;
-        let periods = ReportPeriods::decode(&answer)?;
+        let opened = self.session.node.open(relay, Protocol::Report).await;
+        let periods = exchange::ask(opened, &frame, limits, ReportPeriods::decode).await?;
+        // Only now: after a jump of the clock times that nobody took would stand in the way for as long.
+        self.last_time = time;
         self.take(|settings| take_periods(settings, periods));
         Ok(())
     }
 
-    /// The first of this peer's relays that is connected.
-    async fn relay(&self) -> Option<PeerId> {
+    /// This peer's relays that are connected.
+    async fn relays(&self) -> Vec<PeerId> {
         let relays = self.session.membership().my_relays();
-        let connected = self.session.node.snapshot().await.ok()?.members;
+        let connected = self.session.node.snapshot().await;
+        let connected = connected.map_or_else(|_| Vec::new(), |snapshot| snapshot.members);
         let is_connected = |peer: &PeerId| connected.iter().any(|(member, _)| member == peer);
         relays
             .into_iter()
             .map(|relay| relay.peer)
-            .find(is_connected)
+            .filter(is_connected)
+            .collect()
     }
 }
 

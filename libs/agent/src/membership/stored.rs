@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use peerup_pairing::membership::{self as rules, GuestRefusal, Refusal, check_own_grant};
 use peerup_protocol::code::Responder;
 use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName};
-use peerup_protocol::record::{GuestGrant, MemberRecord, Signed};
+use peerup_protocol::record::{GuestGrant, MemberRecord, NetworkDocument, Revocations, Signed};
 use peerup_protocol::{Multiaddr, PeerId, UnixTime, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,8 @@ impl Stored {
         }
     }
 
-    /// The membership, verified for `me`. Its record may have expired: see [`Membership::holds`].
+    /// The membership, verified for `me`. Its record may have expired: see [`Membership::holds`]. The clock may be behind
+    /// what it was when all this came: what was good then is not damaged.
     ///
     /// # Errors
     /// When it is of another version, or anything in it is not for `me` by the stored key.
@@ -112,19 +113,22 @@ impl Stored {
             revocations: None,
             document: None,
         };
-        self.revocations
-            .map(|signed| membership.take_revocations(signed, now))
-            .transpose()?;
-        self.network_document
-            .map(|signed| membership.take_document(signed, now))
-            .transpose()?;
+        if let Some(signed) = self.revocations {
+            let list = Revocations::decode(&signed.bytes).map_err(Refusal::Decode)?;
+            membership.take_revocations(signed, now.max(list.issued))?;
+        }
+        if let Some(signed) = self.network_document {
+            let document = NetworkDocument::decode(&signed.bytes).map_err(Refusal::Decode)?;
+            membership.take_document(signed, now.max(document.issued))?;
+        }
         Ok(membership)
     }
 
     fn own(&self, me: PeerId, now: UnixTime) -> Result<Own, StoredError> {
         if let Some(sponsor) = &self.sponsor {
             let grant = self.grant()?;
-            match check_own_grant(&self.record, &grant.net, &me, &grant.sponsor, now) {
+            let then = now.max(grant.issued);
+            match check_own_grant(&self.record, &grant.net, &me, &grant.sponsor, then) {
                 Ok(_) | Err(GuestRefusal::Expired) => (),
                 Err(refusal) => return Err(Refusal::Guest(refusal).into()),
             }
@@ -137,7 +141,9 @@ impl Stored {
             });
         }
         let key = self.key()?;
-        let record = match rules::check(&self.record, &key, &me, now, None) {
+        let record = MemberRecord::decode(&self.record.bytes).map_err(Refusal::Decode)?;
+        let then = now.max(record.issued);
+        let record = match rules::check(&self.record, &key, &me, then, None) {
             Ok(record) => record,
             Err(Refusal::Expired(record)) => *record,
             Err(refusal) => return Err(refusal.into()),

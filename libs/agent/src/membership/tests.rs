@@ -205,6 +205,8 @@ fn what_is_stored_comes_back_also_when_expired() {
     let restored = stored.clone().restore(peer(1), NOW + 5_000).unwrap();
     assert_eq!(restored, own);
     assert!(!restored.holds(NOW + 5_000));
+    let early = stored.clone().restore(peer(1), 0).unwrap();
+    assert_eq!(early, own, "a clock that is behind");
     assert!(matches!(
         stored.restore(peer(2), NOW),
         Err(StoredError::Refused(Refusal::OtherPeer))

@@ -22,6 +22,12 @@ pub fn render(check: &Netcheck) -> String {
             |from| format!("the default route starts at {from}"),
         ),
     );
+    if let Some(outside) = check.gateway_outside {
+        lines.add(
+            "router",
+            format_args!("the router says that its outside address is {outside}"),
+        );
+    }
     lines.add("relay", relays(&check.relay_connections));
     if check.stun.is_empty() {
         lines.add("stun", "no server could be asked");
@@ -106,6 +112,7 @@ mod tests {
             milliseconds: 35,
             interfaces: vec!["10.0.0.5".parse().unwrap(), "fe80::1".parse().unwrap()],
             default_route: Some("10.0.0.5".parse().unwrap()),
+            gateway_outside: None,
             relay_connections: vec![RelayConnection {
                 ip_version: IpVersion::V4,
                 transport: Carrier::Quic,

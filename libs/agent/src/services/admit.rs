@@ -1,7 +1,10 @@
 //! Who may use a service of this peer (pure).
 
-use peerup_protocol::record::{Flags, MemberRecord, Method, NetworkDocument};
+use peerup_protocol::UnixTime;
+use peerup_protocol::record::{MemberRecord, Method, NetworkDocument};
 use peerup_protocol::service::{ServiceAnswer, ServiceName};
+
+use crate::membership::Membership;
 
 /// Who asks, as far as this peer knows by itself.
 #[derive(Debug, Clone, Copy)]
@@ -12,25 +15,67 @@ pub(super) struct Asker<'a> {
     pub(super) verified: bool,
 }
 
+/// The network, as far as this peer knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    /// The newest document; none before a relay has told the first one.
+    pub(super) document: Option<&'a NetworkDocument>,
+    /// Whether this peer would have heard of a revocation.
+    pub(super) is_fresh: bool,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(membership: &'a Membership, now: UnixTime) -> Self {
+        Self {
+            document: membership.document(),
+            is_fresh: membership.hears_of_revocations(now),
+        }
+    }
+
+    /// What the network's switches have against services with a peer, in either direction. `vouched` says whether the
+    /// cluster knows it, `verified` whether a person here has compared with it. Without a document nothing is known
+    /// against anybody.
+    fn objection(&self, vouched: bool, verified: bool) -> Option<ServiceAnswer> {
+        let flags = self.document?.flags;
+        if flags.verification_required && !vouched && !verified {
+            return Some(ServiceAnswer::VerificationRequired);
+        }
+        (flags.stale_refused && !self.is_fresh).then_some(ServiceAnswer::StaleRevocations)
+    }
+
+    /// What they have against services with this member.
+    pub(super) fn objection_to(
+        &self,
+        record: &MemberRecord,
+        verified: bool,
+    ) -> Option<ServiceAnswer> {
+        let vouched = match record.method {
+            Method::Attested | Method::Voucher => true,
+            Method::Code => false,
+        };
+        self.objection(vouched, verified)
+    }
+}
+
 /// What one stream may do. `room` says whether this peer carries another one of the asker.
 pub(super) fn decide(
     service: &ServiceName,
     asker: Asker<'_>,
-    network: Option<&NetworkDocument>,
+    network: View<'_>,
     room: bool,
 ) -> ServiceAnswer {
     let Some(record) = asker.record else {
         return ServiceAnswer::NotAllowed;
     };
     // Before the first document nobody knows the rules; it comes with the first relay.
-    let Some(network) = network else {
+    let Some(document) = network.document else {
         return ServiceAnswer::Busy;
     };
-    if !is_open(service, network) {
+    if !is_open(service, document) {
         return ServiceAnswer::NotAllowed;
     }
-    if !suffices(network.flags, record, asker.verified) {
-        return ServiceAnswer::VerificationRequired;
+    if let Some(refusal) = network.objection_to(record, asker.verified) {
+        return refusal;
     }
     if room {
         ServiceAnswer::Accepted
@@ -43,17 +88,17 @@ pub(super) fn decide(
 pub(super) fn decide_guest(
     service: &ServiceName,
     verified: bool,
-    network: Option<&NetworkDocument>,
+    network: View<'_>,
     room: bool,
 ) -> ServiceAnswer {
-    let Some(network) = network else {
+    let Some(document) = network.document else {
         return ServiceAnswer::Busy;
     };
-    if !network.flags.guests || !is_open(service, network) {
+    if !document.flags.guests || !is_open(service, document) {
         return ServiceAnswer::NotAllowed;
     }
-    if network.flags.verification_required && !verified {
-        return ServiceAnswer::VerificationRequired;
+    if let Some(refusal) = network.objection(false, verified) {
+        return refusal;
     }
     if room {
         ServiceAnswer::Accepted
@@ -72,15 +117,6 @@ pub(super) const fn decide_sponsor(room: bool) -> ServiceAnswer {
     }
 }
 
-/// Whether services may be used with this peer, in either direction, as far as verification goes.
-pub(super) fn suffices(flags: Flags, record: &MemberRecord, verified: bool) -> bool {
-    let vouched = match record.method {
-        Method::Attested | Method::Voucher => true,
-        Method::Code => false,
-    };
-    !flags.verification_required || vouched || verified
-}
-
 /// Open to every member. Access rules are not read: where one concerns the service, or all is closed by default,
 /// nobody is let in, since nobody can be told from those who may.
 fn is_open(service: &ServiceName, network: &NetworkDocument) -> bool {
@@ -95,6 +131,7 @@ fn is_open(service: &ServiceName, network: &NetworkDocument) -> bool {
 mod tests {
     use peerup_protocol::SigningKey;
     use peerup_protocol::id::{DhtNamespace, NetworkId, PeerName, Serial, peer_id};
+    use peerup_protocol::record::Flags;
 
     use super::*;
 
@@ -124,6 +161,18 @@ mod tests {
         }
     }
 
+    fn view(document: &NetworkDocument) -> View<'_> {
+        View {
+            document: Some(document),
+            is_fresh: true,
+        }
+    }
+
+    const UNKNOWN: View<'_> = View {
+        document: None,
+        is_fresh: true,
+    };
+
     fn http() -> ServiceName {
         ServiceName::parse("http").unwrap()
     }
@@ -134,7 +183,7 @@ mod tests {
             record: Some(&record),
             verified,
         };
-        decide(&http(), asker, Some(network), true)
+        decide(&http(), asker, view(network), true)
     }
 
     #[test]
@@ -144,7 +193,7 @@ mod tests {
             verified: true,
         };
         assert_eq!(
-            decide(&http(), asker, Some(&network()), true),
+            decide(&http(), asker, view(&network()), true),
             ServiceAnswer::NotAllowed
         );
         for method in [Method::Code, Method::Attested, Method::Voucher] {
@@ -159,7 +208,7 @@ mod tests {
             record: Some(&record),
             verified: true,
         };
-        assert_eq!(decide(&http(), asker, None, true), ServiceAnswer::Busy);
+        assert_eq!(decide(&http(), asker, UNKNOWN, true), ServiceAnswer::Busy);
     }
 
     #[test]
@@ -177,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn who_may_have_missed_a_revocation_lets_nobody_in_where_the_network_wants_that() {
+        let record = record(Method::Attested);
+        let asker = Asker {
+            record: Some(&record),
+            verified: true,
+        };
+        let mut wary = network();
+        wary.flags.guests = true;
+        for (stale_refused, is_fresh, expected) in [
+            (true, false, ServiceAnswer::StaleRevocations),
+            (true, true, ServiceAnswer::Accepted),
+            (false, false, ServiceAnswer::Accepted),
+        ] {
+            wary.flags.stale_refused = stale_refused;
+            let known = View {
+                is_fresh,
+                ..view(&wary)
+            };
+            assert_eq!(decide(&http(), asker, known, true), expected);
+            assert_eq!(decide_guest(&http(), true, known, true), expected);
+        }
+    }
+
+    #[test]
     fn a_full_peer_says_so_to_those_only_who_may() {
         let record = record(Method::Code);
         let asker = Asker {
@@ -185,12 +258,12 @@ mod tests {
         };
         let mut strict = network();
         assert_eq!(
-            decide(&http(), asker, Some(&strict), false),
+            decide(&http(), asker, view(&strict), false),
             ServiceAnswer::Busy
         );
         strict.flags.verification_required = true;
         assert_eq!(
-            decide(&http(), asker, Some(&strict), false),
+            decide(&http(), asker, view(&strict), false),
             ServiceAnswer::VerificationRequired
         );
     }
@@ -203,7 +276,7 @@ mod tests {
             ..Flags::default()
         };
         let of = |network: &NetworkDocument, verified| {
-            decide_guest(&http(), verified, Some(network), true)
+            decide_guest(&http(), verified, view(network), true)
         };
         assert_eq!(of(&with(guests), false), ServiceAnswer::Accepted);
         assert_eq!(of(&with(Flags::default()), true), ServiceAnswer::NotAllowed);
@@ -224,9 +297,12 @@ mod tests {
         let mut ruled = with(guests);
         ruled.access.push("http=*".to_owned());
         assert_eq!(of(&ruled, true), ServiceAnswer::NotAllowed);
-        let full = decide_guest(&http(), false, Some(&with(guests)), false);
+        let full = decide_guest(&http(), false, view(&with(guests)), false);
         assert_eq!(full, ServiceAnswer::Busy);
-        assert_eq!(decide_guest(&http(), true, None, true), ServiceAnswer::Busy);
+        assert_eq!(
+            decide_guest(&http(), true, UNKNOWN, true),
+            ServiceAnswer::Busy
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@ use peerup_protocol::service::{Expose, Host, ServiceAnswer, ServiceName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::admit::{self, Asker};
+use super::admit::{self, Asker, View};
 use super::{Services, pipe};
+use crate::clock::now;
 use crate::session::{Bond, Session};
 use crate::status::Badge;
 
@@ -27,7 +28,7 @@ pub(crate) async fn serve(session: Arc<Session>, service: ServiceName, mut strea
     };
     let decided = {
         let membership = session.membership();
-        let (network, room) = (membership.document(), place.is_some());
+        let (network, room) = (View::of(&membership, now()), place.is_some());
         match bond {
             None => admit::decide(&service, asker, network, room),
             Some(Bond::Guest) => admit::decide_guest(&service, asker.verified, network, room),
@@ -75,7 +76,8 @@ async fn tell(stream: &mut Stream, answer: ServiceAnswer) -> io::Result<()> {
         | ServiceAnswer::NoSuchService
         | ServiceAnswer::Unavailable
         | ServiceAnswer::Busy
-        | ServiceAnswer::VerificationRequired => stream.close().await,
+        | ServiceAnswer::VerificationRequired
+        | ServiceAnswer::StaleRevocations => stream.close().await,
     }
 }
 

@@ -12,8 +12,10 @@ use peerup_protocol::wire::DecodeError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::admit::View;
 use super::target::{self, Known};
-use super::{Listening, admit, pipe};
+use super::{Listening, pipe};
+use crate::clock::now;
 use crate::handle::PeerError;
 use crate::reach::{self, ReachError};
 use crate::session::Session;
@@ -153,30 +155,30 @@ async fn find(shared: &Shared, forward: &Forward) -> Result<Stream, Failure> {
         .map(|snapshot| snapshot.members)
         .unwrap_or_default();
     let members = session.others();
-    let document = session.membership().document().cloned();
+    let (document, is_fresh) = {
+        let membership = session.membership();
+        let is_fresh = membership.hears_of_revocations(now());
+        (membership.document().cloned(), is_fresh)
+    };
+    let network = View {
+        document: document.as_ref(),
+        is_fresh,
+    };
     let known = Known {
         members: &members,
         cluster: document.as_ref().map(|document| document.cluster.as_str()),
         connected: &connected,
     };
     let candidates = target::candidates(&forward.target, known, shared.services.turn());
-    let flags = document
-        .as_ref()
-        .map(|document| document.flags)
-        .unwrap_or_default();
     let mut last = None;
     for record in candidates.iter().take(MAX_TRIES) {
         let verified = session.badge(&record.peer) == Badge::Verified;
-        let tried = if admit::suffices(flags, record, verified) {
-            timeout_at(end, attempt(&session, record, forward))
+        let tried = match network.objection_to(record, verified) {
+            None => timeout_at(end, attempt(&session, record, forward))
                 .await
-                .unwrap_or(Err(Failure::TimedOut))
-        } else {
-            // It holds in both directions: nothing is sent to a peer that might be another.
-            Err(Failure::refused(
-                record,
-                ServiceAnswer::VerificationRequired,
-            ))
+                .unwrap_or(Err(Failure::TimedOut)),
+            // It holds in both directions: nothing is sent to a peer that might be another, or revoked.
+            Some(objection) => Err(Failure::refused(record, objection)),
         };
         match tried {
             Ok(stream) => return Ok(stream),
@@ -225,7 +227,8 @@ async fn ask(
             | ServiceAnswer::NoSuchService
             | ServiceAnswer::Unavailable
             | ServiceAnswer::Busy
-            | ServiceAnswer::VerificationRequired),
+            | ServiceAnswer::VerificationRequired
+            | ServiceAnswer::StaleRevocations),
         ) => Err(Failure::refused(record, refusal)),
         Err(error) => Err(Failure::Answer(name(), error)),
     }

@@ -31,8 +31,8 @@ pub(super) struct Bytes {
     pub(super) received: IntCounter,
 }
 
-/// Carries bytes until both directions have ended. After a failure, after `idle` without a byte and when it is told to
-/// stop, both sides are reset.
+/// Carries bytes until both directions have ended. After a failure, after `idle` without a byte, when it is told to stop
+/// and when it is dropped, both sides are reset.
 pub(super) async fn carry(
     local: TcpStream,
     remote: Stream,
@@ -45,6 +45,7 @@ pub(super) async fn carry(
         inner: local,
         bytes,
         active: active.clone(),
+        at_drop: reset,
     };
     let mut remote = Remote {
         inner: remote.compat(),
@@ -55,8 +56,8 @@ pub(super) async fn carry(
         () = active.idle(idle) => Err(io::ErrorKind::TimedOut.into()),
         () = stop.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    if ended.is_err() {
-        reset(&local.inner);
+    if ended.is_ok() {
+        local.at_drop = |_| ();
     }
     ended
 }
@@ -110,6 +111,13 @@ struct Counted<S> {
     inner: S,
     bytes: Bytes,
     active: Activity,
+    at_drop: fn(&S),
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        (self.at_drop)(&self.inner);
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -221,6 +229,7 @@ mod tests {
             inner: theirs,
             bytes: bytes.clone(),
             active: Activity::new(),
+            at_drop: |_| (),
         };
         ours.write_all(b"hello").await.unwrap();
         let mut read = [0; 5];

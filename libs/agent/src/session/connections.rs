@@ -23,11 +23,25 @@ pub(super) struct Held {
     /// The address of this machine from which it leaves; neither of its transports survives another one. Nothing of a
     /// circuit, or of what was dialed by name.
     source: Option<IpAddr>,
+    /// The address of this machine from which most connections left when it was made.
+    route: Option<IpAddr>,
+}
+
+impl Held {
+    /// Whether a connection to there would leave from the same address now. Where what was dialed by name leads is not
+    /// known: it stands and falls with most others.
+    fn leaves_as_before(&self) -> bool {
+        match self.origin.ip() {
+            Some(remote) => facts::source(remote) == self.source,
+            None => facts::route() == self.route,
+        }
+    }
 }
 
 /// A direct connection to a relay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ToRelay {
+    pub(crate) relay: PeerId,
     pub(crate) connection: ConnectionId,
     /// Where it leads, unless it was dialed by name.
     pub(crate) remote: Option<IpAddr>,
@@ -42,6 +56,7 @@ impl Session {
             peer,
             origin: origin.clone(),
             source: direct.and_then(facts::source),
+            route: facts::route(),
         };
         lock(&self.connections).insert(connection, held);
         self.surroundings_changed();
@@ -71,7 +86,7 @@ impl Session {
         all.find(|(_, held)| {
             held.peer == *peer
                 && link(&held.origin).is_some_and(|link| link.version == version)
-                && held.origin.ip().and_then(facts::source) == held.source
+                && held.leaves_as_before()
         })
         .map(|(connection, _)| *connection)
     }
@@ -100,6 +115,7 @@ impl Session {
             .iter()
             .filter(|(_, held)| membership.is_relay(&held.peer) && !held.origin.relayed)
             .map(|(connection, held)| ToRelay {
+                relay: held.peer,
                 connection: *connection,
                 remote: held.origin.ip(),
                 source: held.source,

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use peerup_node::member::{self, KnownList, Presented};
+use peerup_node::ConnectionId;
+use peerup_node::member::{self, ConnectError, KnownList, Presented};
 use peerup_pairing::membership::{GuestRefusal, Refusal};
-use peerup_protocol::PeerId;
 use peerup_protocol::id::PeerName;
 use peerup_protocol::record::{GuestGrant, MemberRecord, RecordKind, Signed};
+use peerup_protocol::{Multiaddr, PeerId};
 
 use super::{Session, lock};
 use crate::clock::now;
@@ -121,6 +122,39 @@ impl Session {
         listed && membership.stands(peer, standing, now())
     }
 
+    /// Connects a peer as [`member::connect`] does.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, or one side does not accept the other.
+    pub(crate) async fn connect(
+        &self,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<ConnectionId, ConnectError> {
+        let connection = member::connect(&self.node, self, peer, addresses).await?;
+        self.settle(peer).await;
+        Ok(connection)
+    }
+
+    /// Lets a peer go that lost its standing while it was being admitted, when there was nobody to let go yet.
+    pub(crate) async fn settle(&self, peer: PeerId) {
+        let holds = {
+            let membership = self.membership();
+            let admitted = lock(&self.admitted);
+            let standing = admitted.get(&peer);
+            standing.is_some_and(|standing| self.still_is(&membership, &peer, standing))
+        };
+        if !holds {
+            lock(&self.admitted).remove(&peer);
+            self.node.expel(peer).await;
+        }
+    }
+
+    fn admit(&self, peer: PeerId, standing: Standing) {
+        lock(&self.admitted).insert(peer, standing);
+        self.admissions.send_replace(());
+    }
+
     /// The grant of this peer that a guest shows.
     fn check_guest(&self, peer: &PeerId, signed: &Signed) -> Result<GuestGrant, GuestRefusal> {
         let membership = self.membership();
@@ -149,7 +183,7 @@ impl member::Membership for Session {
     fn check(&self, peer: &PeerId, credential: &Signed) -> Result<member::Standing, Refusal> {
         if RecordKind::of(&credential.bytes) == Some(RecordKind::Guest) {
             let grant = self.check_guest(peer, credential)?;
-            lock(&self.admitted).insert(*peer, Standing::Guest(grant));
+            self.admit(*peer, Standing::Guest(grant));
             return Ok(member::Standing::Admitted);
         }
         let (standing, newer) = {
@@ -161,7 +195,7 @@ impl member::Membership for Session {
         if newer {
             self.lists_changed();
         }
-        lock(&self.admitted).insert(*peer, standing?);
+        self.admit(*peer, standing?);
         Ok(member::Standing::Admitted)
     }
 
@@ -169,3 +203,6 @@ impl member::Membership for Session {
         self.take_lists(Some(revocations), None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 use super::*;
 
 /// A directory of its own for one test, removed at the end.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path =
             std::env::temp_dir().join(format!("peerup-state-{:016x}", rand::random::<u64>()));
         Self(path)

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use peerup_protocol::grade::Path;
+use peerup_protocol::record::STALE_SECONDS;
 use peerup_protocol::report::Report;
 
 use super::{Membership, Peer, Phase, Relay, Role, Status};
@@ -151,6 +152,17 @@ fn membership(lines: &mut Lines, own: &Membership, now: Timestamp) {
         None => "record",
     };
     lines.add(record, format_args!("{left}, {}", own.expiration_time));
+    if let Some(time) = own.revocations_time
+        && now.duration_since(time).as_secs() >= STALE_SECONDS.cast_signed()
+    {
+        let since = span(time, now);
+        lines.add(
+            "problem",
+            format_args!(
+                "no news of revocations for {since}: the operator is away, or relays keep them back"
+            ),
+        );
+    }
 }
 
 const fn phase(phase: Phase) -> &'static str {
@@ -208,6 +220,7 @@ mod tests {
             verification: Verification::Unverified,
             issued_time: at(0),
             expiration_time: at(86_400),
+            revocations_time: None,
         });
         status.relays.push(Relay {
             ordinal: 0,

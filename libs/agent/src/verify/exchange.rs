@@ -17,7 +17,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why no string was made.
 #[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
+pub enum ComparisonError {
     /// A frame did not pass.
     #[error("the comparison broke off: {0}")]
     Frame(#[from] FrameError),
@@ -34,7 +34,7 @@ pub(super) async fn open<S>(
     stream: &mut S,
     ends: Ends,
     nonce: Secret<32>,
-) -> Result<Sas, ExchangeError>
+) -> Result<Sas, ComparisonError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -51,7 +51,7 @@ pub(super) async fn answer<S>(
     stream: &mut S,
     ends: Ends,
     nonce: &Secret<32>,
-) -> Result<Sas, ExchangeError>
+) -> Result<Sas, ComparisonError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -171,7 +171,7 @@ mod tests {
             at_a
         );
         assert!(
-            matches!(answered, Err(ExchangeError::Dishonest(_))),
+            matches!(answered, Err(ComparisonError::Dishonest(_))),
             "{answered:?}"
         );
     }

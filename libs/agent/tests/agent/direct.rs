@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::AsyncWriteExt;
 use peerup_agent::ServiceLimits;
@@ -22,8 +23,10 @@ use tokio::time::Instant;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::programs;
-use super::puppet::{Puppet, in_time};
+use super::puppet::Puppet;
 use super::relay::{FakeRelay, Network};
+use super::second::within_a_second;
+use super::wait::until;
 use super::{Peer, Scratch, is_connected, sees, with_code};
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -38,10 +41,8 @@ async fn join(network: &Network, dir: &Scratch, slot: u16, name: &str, listen: &
 }
 
 async fn until_circuits(relay: &FakeRelay, circuits: usize) {
-    in_time("circuits", async {
-        while relay.node.snapshot().await.unwrap().circuits != circuits {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    until("circuits", async || {
+        relay.node.snapshot().await.unwrap().circuits == circuits
     })
     .await;
 }
@@ -139,13 +140,52 @@ async fn an_expelled_peer_loses_its_direct_connection() {
     let mut open = programs::connect(at).await;
     open.write_all(b"x").await.unwrap();
     open.read_exact(&mut [0]).await.unwrap();
+    // It does not hear of it, and would stay.
+    *network.deaf.lock().unwrap() = Some(server.id);
     network.revoke(&server.id);
-    programs::broken(&mut open).await;
-    laptop
-        .until("server is gone", |status| {
-            status.peers.is_empty() && status.direct_connections + status.relayed_connections == 0
+    within_a_second(async {
+        programs::broken(&mut open).await;
+        laptop
+            .until("server is gone", |status| {
+                status.peers.is_empty()
+                    && status.direct_connections + status.relayed_connections == 0
+            })
+            .await;
+    })
+    .await
+    .unwrap();
+}
+
+/// By the other member, which met it after it had begun to wait for the end of longer records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_loses_its_direct_connection_within_a_second_of_its_records_end() {
+    let network = Network::new(3600);
+    let _relay = FakeRelay::start(&network).await;
+    let dir = Scratch::new();
+    let laptop = join(&network, &dir, 0, "laptop", &[]).await;
+    network.life.store(30, Relaxed);
+    let mut puppet = Puppet::meet(&network, &laptop, true, &[TCP]).await;
+    let record = network.record_of(&puppet.node.peer_id()).unwrap();
+    let at = puppet.own_addresses();
+    let (mut asked, _) = puppet.tell(&at).await;
+    assert_eq!(outcome(&mut asked).await, DirectOutcome::Connected);
+    let met = |status: &Status| status.direct_connections == 1;
+    laptop.until("meets the puppet", met).await;
+    let left = || Duration::from_secs(record.not_after).saturating_sub(since_1970());
+    let gone = || {
+        laptop.until("the puppet is gone", |status| {
+            status.direct_connections == 0
         })
-        .await;
+    };
+    let before = left().saturating_sub(Duration::from_millis(200));
+    let early = tokio::time::timeout(before, gone()).await;
+    assert!(early.is_err(), "its record still holds");
+    tokio::time::sleep(left()).await;
+    within_a_second(gone()).await.unwrap();
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

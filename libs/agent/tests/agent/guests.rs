@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use peerup_agent::membership::Stored;
 use peerup_agent::status::{Role, Status};
@@ -22,13 +21,15 @@ use peerup_protocol::secret::CodeSecret;
 use peerup_protocol::service::{Expose, Forward};
 
 use super::relay::{FakeRelay, Network};
-use super::{DEADLINE, Peer, Scratch, is_connected, programs, sees};
+use super::second::within_a_second;
+use super::wait::found;
+use super::{Peer, Scratch, is_connected, programs, sees};
 
-const SECOND: Duration = Duration::from_secs(1);
 const GUESTS: Flags = Flags {
     guests: true,
     access_default_deny: false,
     verification_required: false,
+    stale_refused: false,
 };
 
 /// A network that allows guests, with a member.
@@ -87,18 +88,12 @@ impl World {
 
 /// Opens an invite as soon as a relay holds a reservation and has told that guests are allowed.
 async fn invite(host: &Handle) -> Invitation {
-    let opened = async {
-        loop {
-            match host.invite(600).await {
-                Ok(invitation) => return invitation,
-                Err(InviteError::NoRelay(_) | InviteError::NotAllowed) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, opened).await.unwrap()
+    found("an invite", async || match host.invite(600).await {
+        Ok(invitation) => Some(invitation),
+        Err(InviteError::NoRelay(_) | InviteError::NotAllowed) => None,
+        Err(error) => panic!("{error}"),
+    })
+    .await
 }
 
 fn code(invitation: &Invitation) -> Code {
@@ -323,7 +318,7 @@ async fn a_guest_that_is_sent_away_loses_its_sponsor_at_once_and_for_good() {
     assert!(matches!(unknown, Err(InviteError::NoGuest(_))));
     world.host().revoke_guest(&name("laptop")).await.unwrap();
     let gone = guest.until("sponsor is gone", |status| sees(status, "home", Way::None));
-    tokio::time::timeout(SECOND, gone).await.unwrap();
+    within_a_second(gone).await.unwrap();
     world
         .home
         .until("guest is gone", |status| role(status, "laptop").is_none())

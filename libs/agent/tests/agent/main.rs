@@ -4,11 +4,14 @@
 mod direct;
 mod groups;
 mod guests;
+mod pair;
 mod programs;
 mod puppet;
 mod relay;
+mod second;
 mod services;
 mod verify;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,9 +30,10 @@ use peerup_protocol::frame::RosterAsk;
 use peerup_protocol::grade::Path as Way;
 use peerup_protocol::id::PeerName;
 
+use pair::Pair;
 use relay::{FakeRelay, Network};
-
-const DEADLINE: Duration = Duration::from_secs(60);
+use second::within_a_second;
+use wait::{DEADLINE, found, in_time, until};
 
 /// A directory of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -82,7 +86,7 @@ impl Peer {
             stored,
             source,
             listen: listen.iter().map(|at| at.parse().unwrap()).collect(),
-            patience: Duration::from_millis(1500),
+            patience: Duration::from_secs(5),
             board: board.clone(),
             metrics: metrics.clone(),
             store: Arc::new(store),
@@ -118,9 +122,7 @@ impl Peer {
     }
 
     async fn ended(&self) -> AgentError {
-        tokio::time::timeout(DEADLINE, self.agent.ended())
-            .await
-            .expect("the agent ends in time")
+        in_time("the agent ends", self.agent.ended()).await
     }
 }
 
@@ -145,15 +147,14 @@ fn sees(status: &Status, name: &str, way: Way) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_join_and_meet_through_the_relay() {
-    let network = Network::new(3600);
-    let _relay = FakeRelay::start(&network).await;
-    let (one, two) = (Scratch::new(), Scratch::new());
-    let laptop = Peer::join(&one.0, network.code(0), "laptop");
-    let server = Peer::join(&two.0, network.code(1), "server");
-    tokio::time::timeout(DEADLINE, laptop.agent.joined())
-        .await
-        .unwrap()
-        .unwrap();
+    let Pair {
+        network: _network,
+        _relay,
+        dirs: _dirs,
+        laptop,
+        server,
+    } = Pair::start().await;
+    in_time("the join", laptop.agent.joined()).await.unwrap();
     laptop
         .until("sees the server", |status| {
             is_connected(status) && sees(status, "server", Way::Relayed)
@@ -246,16 +247,8 @@ async fn a_relay_that_restarts_gets_its_peers_back() {
     let _relay = FakeRelay::start(&network).await;
     let status = peer.until("reserved again", is_connected).await;
     assert_eq!(status.problem, None);
-    let asked = tokio::time::timeout(DEADLINE, async {
-        loop {
-            let asked = network.asked();
-            if asked.len() > 1 {
-                return asked;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    let asked = asked.await.unwrap();
+    let twice = async || Some(network.asked()).filter(|asked| asked.len() > 1);
+    let asked = found("the roster is asked for again", twice).await;
     let [
         RosterAsk::Sync { run: 0, seq: 0 },
         RosterAsk::Sync { run: 1, seq },
@@ -285,7 +278,7 @@ async fn a_stored_membership_joins_again_without_a_code() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_renewed_before_they_end() {
-    let network = Network::new(9);
+    let network = Network::new(18);
     let _relay = FakeRelay::start(&network).await;
     let dir = Scratch::new();
     let peer = Peer::join(&dir.0, network.code(0), "laptop");
@@ -309,13 +302,10 @@ async fn an_expired_record_is_renewed_or_ends() {
     let peer = Peer::join(&dir.0, network.code(0), "laptop");
     let first = peer.until("joined", is_connected).await.membership.unwrap();
     peer.agent.shutdown().await;
-    tokio::time::timeout(DEADLINE, async {
-        while Timestamp::now() <= first.expiration_time {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    until("the record's end", async || {
+        Timestamp::now() > first.expiration_time
     })
-    .await
-    .unwrap();
+    .await;
     let again = Peer::start(&dir.0, Source::Stored);
     again.until("joined with a new record", is_connected).await;
     network.refuse_renewal();
@@ -324,17 +314,14 @@ async fn an_expired_record_is_renewed_or_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_peer_is_left_alone_and_ends() {
-    let network = Network::new(3600);
-    let _relay = FakeRelay::start(&network).await;
-    let (one, two) = (Scratch::new(), Scratch::new());
-    let laptop = Peer::join(&one.0, network.code(0), "laptop");
-    let server = Peer::join(&two.0, network.code(1), "server");
+    let pair = Pair::start().await;
+    let Pair { laptop, server, .. } = &pair;
     laptop
         .until("sees the server", |status| {
             sees(status, "server", Way::Relayed)
         })
         .await;
-    network.revoke(&server.id);
+    pair.network.revoke(&server.id);
     laptop
         .until("server is gone", |status| {
             status.peers.is_empty() && status.relayed_connections == 0

@@ -2,12 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+use super::wait::in_time;
 
 /// Sends everything back as it comes, and ends when the other side has.
 pub(crate) async fn echo() -> u16 {
@@ -38,6 +38,17 @@ pub(crate) async fn count() -> u16 {
         }
     });
     port
+}
+
+/// Takes one connection, reads all that comes, and says how that ended.
+pub(crate) async fn reader() -> (u16, oneshot::Receiver<std::io::Result<usize>>) {
+    let (listener, port) = listen().await;
+    let (told, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = told.send(stream.read_to_end(&mut Vec::new()).await);
+    });
+    (port, ended)
 }
 
 /// A port where nobody listens.
@@ -73,7 +84,7 @@ pub(crate) async fn talk(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
             }
         )
     };
-    tokio::time::timeout(DEADLINE, both).await.unwrap();
+    in_time("the answer", both).await;
     answer
 }
 
@@ -84,7 +95,7 @@ pub(crate) async fn carried(address: SocketAddr) -> bool {
         stream.write_all(b"x").await?;
         stream.read_exact(&mut [0]).await
     };
-    tokio::time::timeout(DEADLINE, asked).await.unwrap().is_ok()
+    in_time("an answer or an end", asked).await.is_ok()
 }
 
 /// Connects and waits until the connection is broken; it may be before this side is done connecting.
@@ -98,7 +109,7 @@ pub(crate) async fn refused(address: SocketAddr) {
 /// Waits until the connection is broken, which is not the same as ended.
 pub(crate) async fn broken(stream: &mut TcpStream) {
     let mut byte = [0];
-    let read = tokio::time::timeout(DEADLINE, stream.read(&mut byte)).await;
-    let error = read.unwrap().unwrap_err();
+    let read = in_time("a broken connection", stream.read(&mut byte)).await;
+    let error = read.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }

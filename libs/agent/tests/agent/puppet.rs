@@ -15,13 +15,9 @@ use peerup_protocol::record::Signed;
 use peerup_protocol::secret::Secret;
 use tokio::sync::mpsc;
 
+use super::Peer;
 use super::relay::Network;
-use super::{DEADLINE, Peer};
-
-pub(crate) async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(DEADLINE, work).await;
-    done.unwrap_or_else(|_| panic!("not in time: {what}"))
-}
+use super::wait::in_time;
 
 /// A peer that is no agent: it answers records and pings, and hands over everything else.
 pub(crate) struct Puppet {

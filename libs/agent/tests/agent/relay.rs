@@ -8,6 +8,7 @@ mod guests;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ use peerup_protocol::secret::Secret;
 use peerup_protocol::{Multiaddr, SigningKey, UnixTime};
 use streams::{renewed, report, roster};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+
+use crate::wait::found;
 
 pub(crate) const GROUP: GroupId = GroupId([3; 8]);
 
@@ -47,8 +49,10 @@ pub(crate) fn now() -> UnixTime {
 pub(crate) struct Network {
     pub(crate) key: SigningKey,
     pub(crate) relay_seed: Secret<32>,
-    /// Seconds that a record lives.
-    pub(crate) life: u64,
+    /// Seconds that a record lives that is issued now.
+    pub(crate) life: AtomicU64,
+    /// How many seconds ago the lists of revocations were signed that are told now.
+    pub(crate) silence: AtomicU64,
     /// What whoever asks for the roster gets instead of it, one after the other.
     pub(crate) nonsense: Mutex<Vec<Vec<u8>>>,
     /// Who is told nothing new.
@@ -80,7 +84,8 @@ impl Network {
         Arc::new(Self {
             key: SigningKey::from_bytes(&rand::random()),
             relay_seed: Secret::new(rand::random()),
-            life,
+            life: AtomicU64::new(life),
+            silence: AtomicU64::default(),
             nonsense: Mutex::default(),
             deaf: Mutex::default(),
             book: Mutex::default(),
@@ -188,7 +193,7 @@ impl Network {
             },
             subject: subject.unwrap_or_default(),
             issued: former.map_or_else(now, |former| now().max(former.issued + 1)),
-            not_after: now() + self.life,
+            not_after: now() + self.life.load(Ordering::Relaxed),
         };
         let signed = Signed::sign(&self.key, record.encode());
         book.records.insert(peer, (record, signed.clone()));
@@ -199,7 +204,8 @@ impl Network {
 
     pub(crate) fn revocations(&self) -> KnownList {
         let serials = self.book.lock().unwrap().revoked.clone();
-        let (epoch, issued) = (*self.version.borrow(), now());
+        let epoch = *self.version.borrow();
+        let issued = now() - self.silence.load(Ordering::Relaxed);
         let list = Revocations {
             net: self.net(),
             epoch,
@@ -347,21 +353,17 @@ impl FakeRelay {
             circuit_data_limit: 0,
             probation: ProbationLimits::default(),
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let (node, mut events) = loop {
-            let started = peerup_node::start(Config {
+        // The former relay's socket may still be being closed.
+        let started = found("the relay's socket", async || {
+            let config = Config {
                 seed: network.relay_seed.clone(),
                 names: ProtocolNames::new(&network.net(), &Network::namespace()),
                 role: Role::Relay(limits.clone()),
                 listen: listen.clone(),
-            });
-            match started {
-                Ok(started) => break started,
-                // The former relay's socket is still being closed.
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+            };
+            peerup_node::start(config).ok()
+        });
+        let (node, mut events) = started.await;
         let mut addresses = Vec::new();
         while addresses.len() < 2 {
             if let Event::Listening { address } = events.recv().await.unwrap() {

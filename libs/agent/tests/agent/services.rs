@@ -1,6 +1,8 @@
 //! Services between whole agents, through the relay.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use peerup_agent::status::Badge;
@@ -12,45 +14,24 @@ use peerup_protocol::service::{Expose, Forward, ServiceName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::Peer;
+use super::pair::Pair;
 use super::programs;
-use super::relay::{FakeRelay, Network};
-use super::{DEADLINE, Peer, Scratch, is_connected, with_code};
+use super::relay::Network;
+use super::wait::{in_time, until};
 
-/// A network of a laptop and a server that know each other.
-struct World {
-    network: std::sync::Arc<Network>,
-    _relay: FakeRelay,
-    _dirs: [Scratch; 2],
-    laptop: Peer,
-    server: Peer,
-}
-
-async fn world() -> World {
+async fn world() -> Pair {
     limited(ServiceLimits::default(), ServiceLimits::default()).await
 }
 
-async fn limited(at_laptop: ServiceLimits, at_server: ServiceLimits) -> World {
+/// The server is a pod.
+async fn limited(at_laptop: ServiceLimits, at_server: ServiceLimits) -> Pair {
     let network = Network::new(3600);
     network.vouch("web-0", "local/shop/web/web-0");
-    let relay = FakeRelay::start(&network).await;
-    let dirs = [Scratch::new(), Scratch::new()];
-    let laptop = Peer::limited(&dirs[0].0, with_code(network.code(0), "laptop"), at_laptop);
-    let server = Peer::limited(&dirs[1].0, with_code(network.code(1), "web-0"), at_server);
-    for peer in [&laptop, &server] {
-        peer.until("joined", is_connected).await;
-    }
-    laptop.knows("web-0").await;
-    server.knows("laptop").await;
-    World {
-        network,
-        _relay: relay,
-        _dirs: dirs,
-        laptop,
-        server,
-    }
+    Pair::limited(network, "web-0", [at_laptop, at_server]).await
 }
 
-impl World {
+impl Pair {
     fn client(&self) -> Handle {
         self.laptop.agent.handle()
     }
@@ -90,13 +71,10 @@ impl World {
     /// Waits until the server carries so many connections of its first service.
     async fn until_carried(&self, connections: usize) {
         let server = self.server.agent.handle();
-        tokio::time::timeout(DEADLINE, async {
-            while server.services().exposed[0].connections != connections {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        until("connections that are carried", async || {
+            server.services().exposed[0].connections == connections
         })
-        .await
-        .unwrap();
+        .await;
     }
 
     fn metric(&self, peer: &Peer, line: &str) {
@@ -286,6 +264,22 @@ async fn a_revoked_peer_loses_its_connections() {
     programs::refused(at).await;
 }
 
+/// It must not take what has come by then for everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_sees_a_break_when_the_membership_of_its_peer_ends() {
+    let world = world().await;
+    let (port, ended) = programs::reader().await;
+    world.expose("upload", port).await;
+    let at = world.forward("upload@web-0").await;
+    let mut open = programs::connect(at).await;
+    open.write_all(b"a part").await.unwrap();
+    world.until_carried(1).await;
+    world.network.revoke(&world.server.id);
+    let ended = in_time("the program's end", ended).await.unwrap();
+    let error = ended.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_verification_is_required_a_code_is_not_enough() {
     let world = world().await;
@@ -297,16 +291,40 @@ async fn where_verification_is_required_a_code_is_not_enough() {
     let at = world.forward("echo@web-0").await;
     // The laptop trusts the attested server, but not the other way round.
     let says = "web-0: the network allows services between verified peers only; run peerup verify";
-    tokio::time::timeout(DEADLINE, async {
-        // The first connections may come before the new rules.
-        while programs::carried(at).await {}
-    })
-    .await
-    .unwrap();
+    // The first connections may come before the new rules.
+    until("the new rules", async || !programs::carried(at).await).await;
     assert_eq!(world.refused(at).await, says);
 
     super::verify::compare(&world.laptop, "web-0", &world.server, "laptop").await;
     assert_eq!(programs::talk(at, b"verified").await, b"verified");
+}
+
+/// As when a relay keeps revocations back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_news_of_revocations_there_is_no_service_where_the_network_wants_that() {
+    let world = world().await;
+    world.expose("echo", programs::echo().await).await;
+    let at = world.forward("echo@web-0").await;
+    assert_eq!(programs::talk(at, b"fresh").await, b"fresh");
+    world.network.silence.store(1000, Relaxed);
+    world.network.switch(Flags {
+        stale_refused: true,
+        ..Flags::default()
+    });
+    until("stale lists", async || !programs::carried(at).await).await;
+    let said = world.refused(at).await;
+    assert!(said.contains("(peers.staleRevocations)"), "{said}");
+    for peer in [&world.laptop, &world.server] {
+        let shown = peer.board.status().membership.unwrap();
+        let age = jiff::Timestamp::now().duration_since(shown.revocations_time.unwrap());
+        assert!(age.as_secs() >= 1000, "{age}");
+    }
+    world.network.silence.store(0, Relaxed);
+    world.network.switch(Flags {
+        stale_refused: true,
+        ..Flags::default()
+    });
+    until("news", async || programs::carried(at).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,8 +344,7 @@ async fn a_peer_that_nobody_verified_is_not_sent_anything() {
     forward.port = 0;
     let at = server.forward(forward).await.unwrap();
     let says = "laptop: the network allows services between verified peers only; run peerup verify";
-    let refused = async { while programs::carried(at).await {} };
-    tokio::time::timeout(DEADLINE, refused).await.unwrap();
+    until("the new rules", async || !programs::carried(at).await).await;
     let list = server.services();
     assert_eq!(list.forwards[0].last_failure.as_deref(), Some(says));
     // Nothing arrived there: the server is attested, the laptop would have accepted it.

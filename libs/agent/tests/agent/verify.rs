@@ -1,13 +1,15 @@
 //! Comparison by emoji between whole agents.
 
-use std::sync::Arc;
-
 use peerup_agent::status::{Badge, Status, Verification};
 use peerup_agent::{Comparison, Handle, Outcome, Source, VerifyError};
 use peerup_protocol::id::PeerName;
+use peerup_protocol::service::{Expose, Forward};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::relay::{FakeRelay, Network};
-use super::{DEADLINE, Peer, Scratch, is_connected};
+use super::Peer;
+use super::pair::Pair;
+use super::programs;
+use super::wait::in_time;
 
 fn name(text: &str) -> PeerName {
     PeerName::parse(text).unwrap()
@@ -15,8 +17,7 @@ fn name(text: &str) -> PeerName {
 
 async fn begun(handle: &Handle, with: &str) -> Result<Comparison, VerifyError> {
     let with = name(with);
-    let begun = tokio::time::timeout(DEADLINE, handle.verify(&with));
-    begun.await.expect("there is an answer in time")
+    in_time("a comparison", handle.verify(&with)).await
 }
 
 fn badge(status: &Status, of: &str) -> Option<(Badge, Verification)> {
@@ -37,93 +38,71 @@ pub(crate) async fn compare(one: &Peer, other_name: &str, other: &Peer, one_name
     );
 }
 
-struct Pair {
-    network: Arc<Network>,
-    _relay: FakeRelay,
-    dirs: [Scratch; 2],
-    home: Peer,
-    laptop: Peer,
-}
-
-async fn pair() -> Pair {
-    let network = Network::new(3600);
-    let relay = FakeRelay::start(&network).await;
-    let dirs = [Scratch::new(), Scratch::new()];
-    let home = Peer::join(&dirs[0].0, network.code(0), "home");
-    let laptop = Peer::join(&dirs[1].0, network.code(1), "laptop");
-    for peer in [&home, &laptop] {
-        peer.until("joined", is_connected).await;
-    }
-    home.knows("laptop").await;
-    laptop.knows("home").await;
-    Pair {
-        network,
-        _relay: relay,
-        dirs,
-        home,
-        laptop,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_compare_and_it_is_remembered() {
     let Pair {
         network,
         _relay,
         dirs,
-        home,
+        server,
         laptop,
-    } = pair().await;
-    let (at_home, at_laptop) = (home.agent.handle(), laptop.agent.handle());
-    let digits = at_home.offline_digits(&name("laptop")).unwrap();
-    assert_eq!(digits, at_laptop.offline_digits(&name("home")).unwrap());
+    } = Pair::start().await;
+    let (at_server, at_laptop) = (server.agent.handle(), laptop.agent.handle());
+    let digits = at_server.offline_digits(&name("laptop")).unwrap();
+    assert_eq!(digits, at_laptop.offline_digits(&name("server")).unwrap());
     // The second takes what the first has begun.
-    let first = begun(&at_laptop, "home").await.unwrap();
-    let second = begun(&at_home, "laptop").await.unwrap();
+    let first = begun(&at_laptop, "server").await.unwrap();
+    let second = begun(&at_server, "laptop").await.unwrap();
     assert_eq!(
         (first.emoji(), first.digits(), first.fingerprint()),
         (second.emoji(), second.digits(), second.fingerprint())
     );
-    assert_eq!((first.peer_id(), second.peer_id()), (home.id, laptop.id));
+    assert_eq!((first.peer_id(), second.peer_id()), (server.id, laptop.id));
     let fingerprint = first.fingerprint().to_string();
     let one = tokio::spawn(first.decide(true));
     let status = laptop.board.status();
     let unverified = Some((Badge::Unverified, Verification::Unverified));
-    assert_eq!(badge(&status, "home"), unverified, "one yes is not enough");
+    assert_eq!(
+        badge(&status, "server"),
+        unverified,
+        "one yes is not enough"
+    );
     assert_eq!(second.decide(true).await.unwrap(), Outcome::Same);
     assert_eq!(one.await.unwrap().unwrap(), Outcome::Same);
     let verified = Some((Badge::Verified, Verification::Sas));
-    for (peer, other) in [(&home, "laptop"), (&laptop, "home")] {
+    for (peer, other) in [(&server, "laptop"), (&laptop, "server")] {
         peer.until("verified", |status| badge(status, other) == verified)
             .await;
     }
 
     laptop.agent.shutdown().await;
     drop(at_laptop);
-    let laptop = Peer::start(&dirs[1].0, Source::Stored);
+    let laptop = Peer::start(&dirs[0].0, Source::Stored);
     laptop
-        .until("still verified", |status| badge(status, "home") == verified)
+        .until("still verified", |status| {
+            badge(status, "server") == verified
+        })
         .await;
     laptop.agent.shutdown().await;
-    let path = dirs[1].0.join("verified.json");
+    let path = dirs[0].0.join("verified.json");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(&fingerprint), "{text}");
     let mut other = fingerprint.clone();
     let last = if other.pop() == Some('0') { '1' } else { '0' };
     other.push(last);
     std::fs::write(&path, text.replace(&fingerprint, &other)).unwrap();
-    let laptop = Peer::start(&dirs[1].0, Source::Stored);
-    let status = laptop.knows("home").await;
-    assert_eq!(badge(&status, "home"), unverified);
+    let laptop = Peer::start(&dirs[0].0, Source::Stored);
+    let status = laptop.knows("server").await;
+    assert_eq!(badge(&status, "server"), unverified);
     drop(network);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_ask_at_once_compare_the_same() {
-    let world = pair().await;
-    let (home, laptop) = (world.home.agent.handle(), world.laptop.agent.handle());
+    let world = Pair::start().await;
+    let (server, laptop) = (world.server.agent.handle(), world.laptop.agent.handle());
     for _ in 0..3 {
-        let (one, other) = tokio::join!(begun(&home, "laptop"), begun(&laptop, "home"));
+        let (one, other) = tokio::join!(begun(&server, "laptop"), begun(&laptop, "server"));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!((one.emoji(), one.digits()), (other.emoji(), other.digits()));
         let outcomes = tokio::join!(one.decide(true), other.decide(true));
@@ -137,18 +116,26 @@ async fn two_that_ask_at_once_compare_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_no_ends_it_for_both() {
-    let world = pair().await;
-    compare(&world.home, "laptop", &world.laptop, "home").await;
-    let (home, laptop) = (world.home.agent.handle(), world.laptop.agent.handle());
-    let one = begun(&home, "laptop").await.unwrap();
-    let other = begun(&laptop, "home").await.unwrap();
+    let world = Pair::start().await;
+    compare(&world.server, "laptop", &world.laptop, "server").await;
+    let (server, laptop) = (world.server.agent.handle(), world.laptop.agent.handle());
+    let expose: Expose = format!("echo={}", programs::echo().await).parse().unwrap();
+    server.expose(expose).await.unwrap();
+    let mut forward: Forward = "1=echo@server".parse().unwrap();
+    forward.port = 0;
+    let mut open = programs::connect(laptop.forward(forward).await.unwrap()).await;
+    open.write_all(b"x").await.unwrap();
+    open.read_exact(&mut [0]).await.unwrap();
+    let one = begun(&server, "laptop").await.unwrap();
+    let other = begun(&laptop, "server").await.unwrap();
     let (no, yes) = tokio::join!(one.decide(false), other.decide(true));
     assert_eq!(
         (no.unwrap(), yes.unwrap()),
         (Outcome::RefusedHere, Outcome::RefusedThere)
     );
+    programs::broken(&mut open).await;
     let unverified = Some((Badge::Unverified, Verification::Unverified));
-    for (peer, other) in [(&world.home, "laptop"), (&world.laptop, "home")] {
+    for (peer, other) in [(&world.server, "laptop"), (&world.laptop, "server")] {
         peer.until("unverified again", |status| {
             badge(status, other) == unverified
         })
@@ -158,13 +145,23 @@ async fn a_no_ends_it_for_both() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn digits_that_somebody_reads_out_verify_offline() {
-    let world = pair().await;
-    let home = world.home.agent.handle();
-    let digits = home.offline_digits(&name("laptop")).unwrap();
+    let world = Pair::start().await;
+    let server = world.server.agent.handle();
+    let digits = server.offline_digits(&name("laptop")).unwrap();
     let wrong = digits.replacen(|c: char| c.is_ascii_digit(), "x", 1);
-    assert!(!home.verify_offline(&name("laptop"), &wrong).await.unwrap());
-    assert!(home.verify_offline(&name("laptop"), &digits).await.unwrap());
+    assert!(
+        !server
+            .verify_offline(&name("laptop"), &wrong)
+            .await
+            .unwrap()
+    );
+    assert!(
+        server
+            .verify_offline(&name("laptop"), &digits)
+            .await
+            .unwrap()
+    );
     let verified = Some((Badge::Verified, Verification::Sas));
     let shown = |status: &Status| badge(status, "laptop") == verified;
-    world.home.until("verified", shown).await;
+    world.server.until("verified", shown).await;
 }

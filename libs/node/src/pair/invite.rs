@@ -26,6 +26,7 @@ use crate::{
     node::{DialError, Node, OpenError},
     probation::{Pool, Refused},
     protocol::Protocol,
+    stream::Stream,
     targets,
 };
 
@@ -109,8 +110,15 @@ pub async fn redeem_invite(
 ) -> Result<Invited, InviteError> {
     let mut last = InviteError::NoWay;
     for inviter in &code.responders {
+        let guest = Guest {
+            node,
+            code,
+            inviter: inviter.peer,
+            name,
+            now: &now,
+        };
         for way in ways(inviter) {
-            match redeem_by(node, &way, inviter.peer, code, name, &now).await {
+            match guest.redeem(&way).await {
                 Err(again @ (InviteError::Busy | InviteError::Dial(_) | InviteError::Open(_))) => {
                     last = again;
                 }
@@ -139,70 +147,60 @@ fn ways(inviter: &Responder) -> Vec<Way> {
         .collect()
 }
 
-async fn redeem_by(
-    node: &Node,
-    way: &Way,
+/// A guest at one inviter of its code.
+struct Guest<'a, N> {
+    node: &'a Node,
+    code: &'a Code,
     inviter: PeerId,
-    code: &Code,
-    name: &PeerName,
-    now: impl Fn() -> UnixTime,
-) -> Result<Invited, InviteError> {
-    let Some(relay) = way.relay else {
-        return redeem_at(node, way, inviter, code, name, now).await;
-    };
-    node.admit(relay).await;
-    let redeemed = async {
-        let addresses = way.addresses.iter().map(before_relay).collect();
-        node.dial(relay, addresses).await?;
-        redeem_at(node, way, inviter, code, name, now).await
-    }
-    .await;
-    node.expel(relay).await;
-    redeemed
+    name: &'a PeerName,
+    now: &'a N,
 }
 
-async fn redeem_at(
-    node: &Node,
-    way: &Way,
-    inviter: PeerId,
-    code: &Code,
-    name: &PeerName,
-    now: impl Fn() -> UnixTime,
-) -> Result<Invited, InviteError> {
-    let connection = node.dial(inviter, way.addresses.clone()).await?;
-    let invited = async {
-        let mut stream = node.open_on(connection, Protocol::Invite).await?;
-        ask_inviter(&mut stream, inviter, node.peer_id(), code, name, now).await
+impl<N: Fn() -> UnixTime> Guest<'_, N> {
+    async fn redeem(&self, way: &Way) -> Result<Invited, InviteError> {
+        let Some(relay) = way.relay else {
+            return self.dial(way).await;
+        };
+        self.node.admit(relay).await;
+        let redeemed = async {
+            let addresses = way.addresses.iter().map(before_relay).collect();
+            self.node.dial(relay, addresses).await?;
+            self.dial(way).await
+        }
+        .await;
+        self.node.expel(relay).await;
+        redeemed
     }
-    .await;
-    node.close_connection(connection).await;
-    invited
-}
 
-/// The guest's side on an open stream to the inviter.
-///
-/// # Errors
-/// [`InviteError::Busy`] before M2; after it [`InviteError::Failed`], whatever the reason.
-pub async fn ask_inviter<S>(
-    stream: &mut S,
-    inviter: PeerId,
-    own: PeerId,
-    code: &Code,
-    name: &PeerName,
-    now: impl Fn() -> UnixTime,
-) -> Result<Invited, InviteError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let request = GuestRequest { name: name.clone() };
-    let ask = Ask {
-        context: join::context(code, inviter, own),
-        salt: invite::salt(code).expose(),
-        request: &request.encode(),
-    };
-    let check =
-        |response: &[u8]| invite::check_response(&code.net, &own, &inviter, name, response, now());
-    Ok(shake(stream, ask, check).await?)
+    async fn dial(&self, way: &Way) -> Result<Invited, InviteError> {
+        let addresses = way.addresses.clone();
+        let connection = self.node.dial(self.inviter, addresses).await?;
+        let invited = async {
+            let mut stream = self.node.open_on(connection, Protocol::Invite).await?;
+            self.ask(&mut stream).await
+        }
+        .await;
+        self.node.close_connection(connection).await;
+        invited
+    }
+
+    /// On an open stream to the inviter: busy is said before M2, after it everything is a failure, whatever the
+    /// reason.
+    async fn ask(&self, stream: &mut Stream) -> Result<Invited, InviteError> {
+        let (net, inviter, own) = (&self.code.net, self.inviter, self.node.peer_id());
+        let request = GuestRequest {
+            name: self.name.clone(),
+        };
+        let ask = Ask {
+            context: join::context(self.code, inviter, own),
+            salt: invite::salt(self.code).expose(),
+            request: &request.encode(),
+        };
+        let check = |response: &[u8]| {
+            invite::check_response(net, &own, &inviter, self.name, response, (self.now)())
+        };
+        Ok(shake(stream, ask, check).await?)
+    }
 }
 
 /// What an inviter knows and decides. Its book is in memory, so only [`Host::redeem`] has something to wait for.

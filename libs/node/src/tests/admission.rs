@@ -144,20 +144,22 @@ async fn bad_records_are_refused() {
         signed
     };
     let cases = [
-        foreign,
-        record(id, 1, now() + 100),
-        record(other.id(), 66, now() + 100),
+        (foreign, false),
+        (record(id, 1, now() + 100), false),
+        // Only somebody whose record was good is told why.
+        (record(other.id(), 66, now() + 100), true),
     ];
-    for credential in cases {
+    for (credential, is_told) in cases {
         let card = Card::member(&other, 1, &[]);
         card.shows(credential);
         let refused = member::connect(&other.node, &card, id, addresses.clone()).await;
-        assert!(matches!(
-            refused,
+        match refused {
+            Err(ConnectError::Member(MemberError::Revoked)) => assert!(is_told),
             Err(ConnectError::Member(MemberError::Frame(
-                FrameError::Closed | FrameError::Io(_)
-            )))
-        ));
+                FrameError::Closed | FrameError::Io(_),
+            ))) => assert!(!is_told),
+            other => panic!("{other:?}"),
+        }
         assert!(matches!(
             served.recv().await.unwrap(),
             Err(MemberError::Refused(_))
@@ -296,7 +298,8 @@ async fn expelling_closes_all_connections_at_once() {
     let started = Instant::now();
     relay.node.expel(peer.id()).await;
     while peer.disconnected(relay.id()).await > 0 {}
-    assert!(started.elapsed() < Duration::from_secs(1));
+    // What is dead is noticed after 25 s by itself.
+    assert!(started.elapsed() < Duration::from_secs(10));
     relay
         .state(|s| s.connections == Default::default() && s.reservations.is_empty())
         .await;

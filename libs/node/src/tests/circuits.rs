@@ -240,7 +240,7 @@ async fn a_peer_that_crashed_is_reached_on_its_new_connection() {
     let mut second = Running::start(key, Role::Peer, &[QUIC]).await;
     befriend(&second, &relay, vec![at.clone()]).await;
     second.node.reserve(id, at).await.unwrap();
-    let closed = timeout(Duration::from_secs(3), relay.disconnected(second.id())).await;
+    let closed = timeout(Duration::from_secs(10), relay.disconnected(second.id())).await;
     assert_eq!(closed, Ok(1), "the dead connection is closed at once");
 
     let b = Running::peer().await;

@@ -203,8 +203,8 @@ async fn a_guest_never_reserves() {
 #[tokio::test]
 async fn a_circuit_ends_with_the_probation() {
     let short = ProbationLimits {
-        arriving_timeout: Duration::from_millis(300),
-        timeout: Duration::from_millis(900),
+        arriving_timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(5),
         ..ProbationLimits::default()
     };
     let mut relay = relay(short).await;
@@ -213,9 +213,9 @@ async fn a_circuit_ends_with_the_probation() {
     let (silent, mut joiner) = (guest(&relay).await, guest(&relay).await);
     dial(&joiner, &relay, &a).await.unwrap();
     relay.disconnected(silent.id()).await;
-    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert!(started.elapsed() >= Duration::from_secs(2));
     relay.disconnected(joiner.id()).await;
-    assert!(started.elapsed() >= Duration::from_millis(900));
+    assert!(started.elapsed() >= Duration::from_secs(5));
     timeout(DEADLINE, joiner.disconnected(a.id()))
         .await
         .unwrap();

@@ -85,8 +85,8 @@ async fn the_ninth_of_one_source_is_not_let_in() {
 #[tokio::test]
 async fn who_says_nothing_is_closed_at_its_timeout() {
     let limits = ProbationLimits {
-        arriving_timeout: Duration::from_millis(200),
-        timeout: Duration::from_millis(600),
+        arriving_timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(5),
         ..ProbationLimits::default()
     };
     let mut relay = relay(limits).await;
@@ -105,11 +105,11 @@ async fn who_says_nothing_is_closed_at_its_timeout() {
     timeout(DEADLINE, relay.disconnected(silent.id()))
         .await
         .unwrap();
-    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert!(started.elapsed() >= Duration::from_secs(2));
     timeout(DEADLINE, relay.disconnected(pairing.id()))
         .await
         .unwrap();
-    assert!(started.elapsed() >= Duration::from_millis(600));
+    assert!(started.elapsed() >= Duration::from_secs(5));
     let state = relay.state(|s| s.gated.tcp == 0).await;
     assert_eq!((state.denied.late, state.probation.probationary), (2, 0));
     drop((stream, inbound));

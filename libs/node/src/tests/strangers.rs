@@ -1,4 +1,4 @@
-//! What a program that knows nothing of the network learns from a relay.
+//! What a program that knows nothing of the network learns from a relay, and from a peer.
 
 use std::time::Duration;
 
@@ -46,15 +46,13 @@ pub(super) fn stranger() -> libp2p::Swarm<Stranger> {
         .build()
 }
 
-#[tokio::test]
-async fn a_stranger_sees_identify_member_and_pair_and_no_namespace() {
-    let relay = Running::relay().await;
-    relay
-        .node
+/// What somebody tells a stranger of itself: nothing but these protocols.
+async fn tells_only(told: &Running, mut expected: Vec<String>) {
+    told.node
         .add_external_address("/ip4/198.51.100.7/tcp/4001".parse().unwrap())
         .await;
     let mut stranger = stranger();
-    stranger.dial(relay.tcp()[0].clone()).unwrap();
+    stranger.dial(told.tcp()[0].clone()).unwrap();
     let info = timeout(DEADLINE, async {
         loop {
             if let SwarmEvent::Behaviour(StrangerEvent::Identify(identify::Event::Received {
@@ -70,12 +68,7 @@ async fn a_stranger_sees_identify_member_and_pair_and_no_namespace() {
     .unwrap();
     let mut protocols: Vec<String> = info.protocols.iter().map(ToString::to_string).collect();
     protocols.sort();
-    let mut expected = vec![
-        "/ipfs/id/1.0.0".into(),
-        "/ipfs/id/push/1.0.0".into(),
-        names().member(),
-        names().pair(),
-    ];
+    expected.extend(["/ipfs/id/1.0.0".into(), "/ipfs/id/push/1.0.0".into()]);
     expected.sort();
     assert_eq!(protocols, expected);
     assert_eq!(info.listen_addrs, vec![]);
@@ -84,6 +77,18 @@ async fn a_stranger_sees_identify_member_and_pair_and_no_namespace() {
         ("peerup", "peerup/1")
     );
     assert!(!format!("{info:?}").contains(NAMESPACE));
+}
+
+#[tokio::test]
+async fn a_stranger_sees_identify_member_and_pair_and_no_namespace() {
+    let relay = Running::relay().await;
+    tells_only(&relay, vec![names().member(), names().pair()]).await;
+}
+
+#[tokio::test]
+async fn at_a_peer_a_stranger_sees_identify_and_member() {
+    let peer = Running::start(seed(), Role::Peer, &[TCP]).await;
+    tells_only(&peer, vec![names().member()]).await;
 }
 
 #[tokio::test]

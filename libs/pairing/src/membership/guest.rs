@@ -177,7 +177,8 @@ impl Guests {
         }
     }
 
-    /// The guests that were stored. Each grant is checked again; those that are over are left out.
+    /// The guests that were stored. Each grant is checked again; those that are over are left out. The clock may be behind
+    /// what it was when they were signed.
     pub fn load(
         net: NetworkId,
         sponsor: PeerId,
@@ -186,8 +187,9 @@ impl Guests {
     ) -> Result<Self, GuestRefusal> {
         let mut guests = Self::new(net, sponsor);
         for signed in stored {
-            let guest = GuestGrant::decode(&signed.bytes)?.guest;
-            match check_own_grant(&signed, &net, &guest, &sponsor, now) {
+            let GuestGrant { guest, issued, .. } = GuestGrant::decode(&signed.bytes)?;
+            let then = now.max(issued);
+            match check_own_grant(&signed, &net, &guest, &sponsor, then) {
                 Ok(grant) => guests.insert(grant, signed, now)?,
                 Err(GuestRefusal::Expired) => {}
                 Err(other) => return Err(other),

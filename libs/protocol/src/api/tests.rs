@@ -195,6 +195,10 @@ fn roster_and_problem() {
         problem,
         json!({"type": "about:blank", "title": "Not Found", "status": 404}),
     );
+    is(
+        Problem::new("NotFound", 404, &"no such slot"),
+        json!({"type": "about:blank", "title": "NotFound", "status": 404, "detail": "no such slot"}),
+    );
 }
 
 fn report_json() -> Value {

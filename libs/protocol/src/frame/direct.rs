@@ -216,32 +216,14 @@ fn at<T: Copy>(all: &[T], what: &'static str, position: u8) -> Result<T, DecodeE
     found.ok_or(DecodeError::unknown(what, position))
 }
 
-/// What became of the addresses of the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DirectOutcome {
-    /// There is a connection.
-    Connected = 0,
-    /// None of them led there in time.
-    NotReached = 1,
-}
-
-impl DirectOutcome {
-    /// The frame's body.
-    #[must_use]
-    pub fn encode(self) -> Vec<u8> {
-        vec![self as u8]
-    }
-
-    /// Reads a body.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(bytes);
-        let outcome = match r.u8()? {
-            0 => Self::Connected,
-            1 => Self::NotReached,
-            other => return Err(DecodeError::unknown("outcome", other)),
-        };
-        r.finish()?;
-        Ok(outcome)
+one_byte! {
+    "outcome",
+    /// What became of the addresses of the other side.
+    DirectOutcome {
+        /// There is a connection.
+        Connected = 0,
+        /// None of them led there in time.
+        NotReached = 1,
     }
 }
 

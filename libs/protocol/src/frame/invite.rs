@@ -44,35 +44,16 @@ impl InviteRegistration {
     }
 }
 
-/// What the relay says to an [`InviteRegistration`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InviteAnswer {
-    /// Strangers get their circuit until then.
-    Registered = 0,
-    /// The network has no guests, or this peer may not invite.
-    Refused = 1,
-    /// The relay holds as many open invites as it may.
-    Full = 2,
-}
-
-impl InviteAnswer {
-    /// The frame's body.
-    #[must_use]
-    pub fn encode(self) -> Vec<u8> {
-        vec![self as u8]
-    }
-
-    /// Reads a body.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(bytes);
-        let answer = match r.u8()? {
-            0 => Self::Registered,
-            1 => Self::Refused,
-            2 => Self::Full,
-            other => return Err(DecodeError::unknown("invite answer", other)),
-        };
-        r.finish()?;
-        Ok(answer)
+one_byte! {
+    "invite answer",
+    /// What the relay says to an [`InviteRegistration`].
+    InviteAnswer {
+        /// Strangers get their circuit until then.
+        Registered = 0,
+        /// The network has no guests, or this peer may not invite.
+        Refused = 1,
+        /// The relay holds as many open invites as it may.
+        Full = 2,
     }
 }
 

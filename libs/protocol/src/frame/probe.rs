@@ -47,34 +47,15 @@ impl ProbeAsk {
     }
 }
 
-/// What the relay says to a [`ProbeAsk`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeAnswer {
-    /// The nonce is on its way.
-    Sent = 0,
-    /// This relay's address is not what the peer would see.
-    Untestable = 1,
-    /// Asked too often.
-    Limited = 2,
-}
-
-impl ProbeAnswer {
-    /// The frame's body.
-    #[must_use]
-    pub fn encode(self) -> Vec<u8> {
-        vec![self as u8]
-    }
-
-    /// Reads a body.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(bytes);
-        let answer = match r.u8()? {
-            0 => Self::Sent,
-            1 => Self::Untestable,
-            2 => Self::Limited,
-            other => return Err(DecodeError::unknown("probe answer", other)),
-        };
-        r.finish()?;
-        Ok(answer)
+one_byte! {
+    "probe answer",
+    /// What the relay says to a [`ProbeAsk`].
+    ProbeAnswer {
+        /// The nonce is on its way.
+        Sent = 0,
+        /// This relay's address is not what the peer would see.
+        Untestable = 1,
+        /// Asked too often.
+        Limited = 2,
     }
 }

@@ -1,6 +1,7 @@
 //! Verification by emoji: commit, then reveal, then what each person said.
 
-use crate::wire::{DecodeError, Reader, Writer};
+use super::exactly;
+use crate::wire::DecodeError;
 
 /// First frame, of the side that opened: it is bound to a nonce that it does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,13 +11,15 @@ pub struct VerifyCommit(pub [u8; 32]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyNonce(pub [u8; 32]);
 
-/// Last frame of both sides: what the person in front of it said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VerifyDecision {
-    /// The strings differ, or nobody looked at them.
-    Differs = 0,
-    /// Both see the same.
-    Matches = 1,
+one_byte! {
+    "decision",
+    /// Last frame of both sides: what the person in front of it said.
+    VerifyDecision {
+        /// The strings differ, or nobody looked at them.
+        Differs = 0,
+        /// Both see the same.
+        Matches = 1,
+    }
 }
 
 impl VerifyCommit {
@@ -43,29 +46,4 @@ impl VerifyNonce {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         exactly(bytes).map(Self)
     }
-}
-
-impl VerifyDecision {
-    /// The frame's body.
-    #[must_use]
-    pub fn encode(self) -> Vec<u8> {
-        Writer::new().u8(self as u8).into_vec()
-    }
-
-    /// Reads a body.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let [byte] = exactly(bytes)?;
-        match byte {
-            0 => Ok(Self::Differs),
-            1 => Ok(Self::Matches),
-            other => Err(DecodeError::unknown("decision", other)),
-        }
-    }
-}
-
-fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
-    let mut r = Reader::new(bytes);
-    let value = r.array()?;
-    r.finish()?;
-    Ok(value)
 }

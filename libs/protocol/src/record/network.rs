@@ -20,6 +20,10 @@ pub const MAX_ACCESS_RULE: usize = 253;
 
 pub(super) const LABEL: &str = "peerup/1/network";
 
+/// Revocations are signed anew every 300 s. Who knows none that are younger than this may not have heard of one: the
+/// operator is away, or a relay keeps them back.
+pub const STALE_SECONDS: u64 = 900;
+
 /// Switches of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
@@ -29,6 +33,8 @@ pub struct Flags {
     pub access_default_deny: bool,
     /// Services only with verified peers (4).
     pub verification_required: bool,
+    /// No new services at a peer that has not heard of revocations for [`STALE_SECONDS`] (8).
+    pub stale_refused: bool,
 }
 
 impl Flags {
@@ -36,10 +42,11 @@ impl Flags {
         u8::from(self.guests)
             | u8::from(self.access_default_deny) << 1
             | u8::from(self.verification_required) << 2
+            | u8::from(self.stale_refused) << 3
     }
 
     fn from_u8(bits: u8) -> Result<Self, DecodeError> {
-        if bits > 7 {
+        if bits > 15 {
             return Err(DecodeError::unknown("network flags", bits));
         }
         let set = |bit: u8| bits & bit != 0;
@@ -47,6 +54,7 @@ impl Flags {
             guests: set(1),
             access_default_deny: set(2),
             verification_required: set(4),
+            stale_refused: set(8),
         })
     }
 }

@@ -70,11 +70,12 @@ fn document() -> impl Strategy<Value = NetworkDocument> {
             peer: peer(byte),
             addresses,
         });
-    let flags = any::<(bool, bool, bool)>().prop_map(
-        |(guests, access_default_deny, verification_required)| Flags {
+    let flags = any::<(bool, bool, bool, bool)>().prop_map(
+        |(guests, access_default_deny, verification_required, stale_refused)| Flags {
             guests,
             access_default_deny,
             verification_required,
+            stale_refused,
         },
     );
     let lists = (

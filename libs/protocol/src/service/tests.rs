@@ -240,7 +240,7 @@ fn answers_are_one_byte() {
         .iter()
         .map(|answer| answer.as_u8())
         .collect();
-    assert_eq!(bytes, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(bytes, [0, 1, 2, 3, 4, 5, 6]);
     for byte in 0..=u8::MAX {
         let expected = ServiceAnswer::ALL.get(usize::from(byte)).copied();
         let unknown = DecodeError::unknown("service answer", byte);
@@ -248,4 +248,5 @@ fn answers_are_one_byte() {
     }
     assert_eq!(ServiceAnswer::NotAllowed.as_u8(), 1);
     assert_eq!(ServiceAnswer::VerificationRequired.as_u8(), 5);
+    assert_eq!(ServiceAnswer::StaleRevocations.as_u8(), 6);
 }

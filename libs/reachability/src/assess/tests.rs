@@ -27,6 +27,7 @@ fn facts(interfaces: &[&str]) -> Facts {
         in_pod: true,
         interfaces: interfaces.iter().map(|text| ip(text)).collect(),
         route: None,
+        gateway_outside: None,
         links: Vec::new(),
         measurement: Measurement::default(),
     }
@@ -202,6 +203,48 @@ fn rows_d() {
         &silent_v4(link(IpVersion::V4, Transport::Quic)),
         "D Claimed mapping-unknown",
     );
+}
+
+#[test]
+fn a_gateway_that_is_itself_translated_is_behind_a_carrier() {
+    let told = |outside: &str, facts: Facts| Facts {
+        in_pod: false,
+        gateway_outside: Some(outside.parse().unwrap()),
+        ..in_internet(facts)
+    };
+    let plain = || v4(SAME, AddressAndPortDependent);
+    let seen = SAME[0].split(':').next().unwrap();
+    for outside in ["100.64.7.2", "100.127.255.254"] {
+        row(&told(outside, plain()), "D Measured cgnat-gateway-address");
+    }
+    // what the Internet sees, another address of its own, that of a second router at home, none
+    for outside in [seen, "9.9.9.9", "192.168.178.2", "10.9.0.1", "0.0.0.0"] {
+        row(
+            &told(outside, plain()),
+            "C Measured filtering-port-dependent",
+        );
+    }
+    row(
+        &told("100.64.7.2", v4(DIFFERS, Unknown)),
+        "D Measured mapping-differs",
+    );
+    let untranslated = v4(NO_NAT, AddressAndPortDependent);
+    row(
+        &told("100.64.7.2", untranslated),
+        "C Measured filtering-port-dependent",
+    );
+    let nobody = linked(&[V4], IpVersion::V4, Transport::Tcp);
+    row(&told("100.64.7.2", nobody), "C Claimed no-outside-vantage");
+    let pod = Facts {
+        in_pod: true,
+        ..told("100.64.7.2", plain())
+    };
+    row(&pod, "C Measured filtering-port-dependent");
+    let inside = Facts {
+        world: world(Scope::Internal),
+        ..told("100.64.7.2", plain())
+    };
+    row(&inside, "C Measured filtering-port-dependent");
 }
 
 #[test]

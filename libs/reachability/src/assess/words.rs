@@ -25,6 +25,10 @@ pub(super) fn reason(evidence: &[Evidence], version: IpVersion) -> String {
         Evidence::CgnatLocalAddress => {
             "The default route starts at an address of a carrier-grade NAT.".to_owned()
         }
+        Evidence::CgnatGatewayAddress => {
+            "The router's outside address is one of a carrier-grade NAT, not the one that the Internet sees."
+                .to_owned()
+        }
         Evidence::NoOutsideVantage => "Nobody outside could be asked.".to_owned(),
         Evidence::Ipv6Unconfirmed => {
             "There is an IPv6 address that nobody outside has confirmed.".to_owned()

@@ -44,7 +44,10 @@ fn webhook() -> Router {
         metrics: Metrics::new().unwrap(),
         settings: Settings {
             image: "peerup-sidecar:0".to_owned(),
-            operator_namespace: "peerup-system".to_owned(),
+            places: Places {
+                operator_namespace: "peerup-system".to_owned(),
+                ..Places::default()
+            },
             operator_url: "https://operator".to_owned(),
             image_pull_policy: "IfNotPresent",
             ..Settings::default()

@@ -1,6 +1,9 @@
 //! What a network signs: its document and its revocations, under numbers that only grow.
 
-use peerup_crds::{PeerNetworkSpec, PeerNetworkStatus, Revocation, Switch, Verification};
+use peerup_crds::{
+    PeerNetworkSpec, PeerNetworkStatus, Revocation, StaleRevocations, Switch, Verification,
+};
+use peerup_pairing::membership::SKEW_SECONDS;
 use peerup_protocol::{
     id::{DhtNamespace, Serial},
     record::{Flags, NetworkDocument, Relay, Revocations, Signed},
@@ -87,11 +90,16 @@ fn flags(spec: &PeerNetworkSpec) -> Flags {
             Verification::Preferred => false,
             Verification::Required => true,
         },
+        stale_refused: match spec.peers.stale_revocations {
+            StaleRevocations::Warn => false,
+            StaleRevocations::Refuse => true,
+        },
     }
 }
 
 /// The number under which to publish, and whether it is time to. A content that nobody has seen under the written
-/// number gets the next one; whoever revokes has written a new number already.
+/// number gets the next one; whoever revokes has written a new number already. What was signed while the clock was ahead
+/// is refused by those whose clock is right, and under its own number nothing that is older replaces it.
 fn number(
     seen: &Observed,
     document: &NetworkDocument,
@@ -101,7 +109,8 @@ fn number(
     let Some(published) = &seen.published else {
         return (written + 1, true);
     };
-    let same = same_content(published, document, list);
+    let is_ahead = published.issued > seen.now + SKEW_SECONDS;
+    let same = same_content(published, document, list) && !is_ahead;
     if written > published.epoch {
         (written, true)
     } else if same {

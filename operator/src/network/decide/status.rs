@@ -14,8 +14,12 @@ use crate::{
     conditions::{self, Said},
     keys::NetworkKey,
     network::addresses,
-    pods::is_ready,
 };
+
+/// Reason of a condition that lacks objects which the API server refused.
+const OBJECT_REFUSED: &str = "ObjectRefused";
+/// So many of them are named.
+const NAMED: usize = 3;
 
 type Conditions = Vec<(&'static str, Said)>;
 
@@ -113,7 +117,7 @@ fn relay(seen: &Observed, key: &NetworkKey, ordinal: u8) -> RelayStatus {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        state: if seen.pods.get(&ordinal).is_some_and(|pod| is_ready(pod)) {
+        state: if seen.pods.get(&ordinal).is_some_and(|pod| pod.is_ready()) {
             RelayState::Ready
         } else {
             RelayState::NotReady
@@ -121,7 +125,24 @@ fn relay(seen: &Observed, key: &NetworkKey, ordinal: u8) -> RelayStatus {
     }
 }
 
+/// Refused objects of the network's namespace, or of others, with the API server's words.
+fn refused(seen: &Observed, elsewhere: bool) -> Option<String> {
+    let all = seen.refused.iter().filter(|one| one.elsewhere == elsewhere);
+    let all: Vec<_> = all.map(ToString::to_string).collect();
+    let more = match all.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let named = &all[..all.len().min(NAMED)];
+    (!all.is_empty()).then(|| named.join("; ") + &more)
+}
+
 fn ready(seen: &Observed, available: &Said) -> Said {
+    if let Some(refused) = refused(seen, false) {
+        let advice =
+            "correct spec.relay, or remove what is in the way; until then relays stay as they are";
+        return Said::no(OBJECT_REFUSED, format!("{refused}; {advice}"));
+    }
     let revocations = seen
         .network
         .status
@@ -195,6 +216,11 @@ fn relay_available(seen: &Observed, all: &[RelayStatus]) -> Said {
 }
 
 fn injection_ready(seen: &Observed) -> Said {
+    // Those who can cause it are not those who can set the network right, so it stays Ready.
+    if let Some(refused) = refused(seen, true) {
+        let advice = "sidecars there do not hear of new certificates of the operator: remove the object in the way";
+        return Said::no(OBJECT_REFUSED, format!("{refused}; {advice}"));
+    }
     if seen.network.spec.injection.policy == Switch::Disabled {
         return Said::no(
             "InjectionDisabled",
@@ -267,27 +293,38 @@ pub(super) fn if_changed(
     (network.status.as_ref() != Some(&status)).then_some(status)
 }
 
-/// An event when readiness changes or changes its reason.
-pub(super) fn event(network: &PeerNetwork, status: &PeerNetworkStatus) -> Option<Event> {
+/// Events when readiness changes or changes its reason, and when objects elsewhere are refused.
+pub(super) fn events(network: &PeerNetwork, status: &PeerNetworkStatus) -> Vec<Event> {
     let former = network
         .status
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
-    let before = conditions::find(former, types::READY).map(|ready| ready.reason.as_str());
-    let ready = conditions::find(&status.conditions, types::READY)?;
-    let begins = before.is_none() && ready.reason == "NoRelayReady";
-    (before != Some(ready.reason.as_str())).then(|| Event {
-        warning: ready.status != "True" && !begins,
-        reason: if begins {
-            "Starting".to_owned()
-        } else {
-            ready.reason.clone()
-        },
-        note: if begins {
-            "relays are starting".to_owned()
-        } else {
-            ready.message.clone()
-        },
-    })
+    let before = |type_| conditions::find(former, type_).map(|said| said.reason.as_str());
+    let news = |type_| {
+        let said = conditions::find(&status.conditions, type_)?;
+        (before(type_) != Some(said.reason.as_str())).then_some(said)
+    };
+    let ready = news(types::READY).map(|ready| {
+        let begins = before(types::READY).is_none() && ready.reason == "NoRelayReady";
+        if begins {
+            return Event {
+                warning: false,
+                reason: "Starting".to_owned(),
+                note: "relays are starting".to_owned(),
+            };
+        }
+        Event {
+            warning: ready.status != "True",
+            reason: ready.reason.clone(),
+            note: ready.message.clone(),
+        }
+    });
+    let elsewhere = news(types::INJECTION_READY).filter(|said| said.reason == OBJECT_REFUSED);
+    let elsewhere = elsewhere.map(|said| Event {
+        warning: true,
+        reason: said.reason.clone(),
+        note: said.message.clone(),
+    });
+    ready.into_iter().chain(elsewhere).collect()
 }

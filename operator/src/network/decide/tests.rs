@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod documents;
+mod refusals;
 mod relays;
 
 const NOW: UnixTime = 1_800_000_000;
@@ -50,6 +51,7 @@ fn observed(network: Arc<PeerNetwork>) -> Observed {
         services: BTreeMap::new(),
         pods: BTreeMap::new(),
         children: Vec::new(),
+        refused: Vec::new(),
         pod_namespaces: BTreeSet::new(),
         published: None,
         census: Census::default(),
@@ -187,7 +189,8 @@ fn what_stands_in_the_way_is_said_and_nothing_is_made() {
                 && !keep.make_key,
             "{reason}"
         );
-        assert!(keep.event.as_ref().unwrap().warning, "{reason}");
+        assert!(keep.events.iter().all(|event| event.warning), "{reason}");
+        assert_eq!(keep.events.len(), 1, "{reason}");
     }
 }
 
@@ -220,8 +223,8 @@ fn a_settled_network_is_left_alone_until_it_is_time_to_sign() {
     seen.now += RESIGN_SECONDS - 1;
     let idle = kept(&seen);
     assert_eq!(
-        (&idle.status, &idle.publish, &idle.event),
-        (&None, &None, &None)
+        (&idle.status, &idle.publish, &idle.events),
+        (&None, &None, &Vec::new())
     );
     seen.now += 1;
     let again = kept(&seen);

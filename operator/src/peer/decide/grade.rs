@@ -66,6 +66,7 @@ pub(super) fn state(seen: &Observed, network: &PeerNetwork) -> State {
     }
     State {
         known: Known::Silent { since },
-        changes_at: UnixTime::MAX,
+        // A report that says the same as the last one is no news, and may have come.
+        changes_at: seen.now + offline,
     }
 }

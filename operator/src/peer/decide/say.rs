@@ -1,6 +1,6 @@
 //! What a Peer's status and its pod's conditions say.
 
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::PodCondition;
 use peerup_crds::{
     PeerMethod, PeerNetwork, PeerState, PeerStatus,
     names::conditions::{self as types, POD_JOINED, POD_REACHABLE, POD_VERIFIED},
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clock,
     conditions::{self, Said},
+    pods::Pod,
 };
 
 type All = [(&'static str, Said); 3];
@@ -57,10 +58,14 @@ fn is_joined(seen: &Observed, former: &PeerStatus, state: &State) -> bool {
         || (seen.peer.spec.method == PeerMethod::Attested && reports)
 }
 
-/// The record in force; a peer that is away does not renew.
+/// The record in force. A peer renews while it is there, and only a report or a relay tells that it is: a leader that
+/// has not heard of it yet would else begin the time anew for which one that is away is kept.
 fn credential(seen: &Observed, former: &PeerStatus, status: &mut PeerStatus, state: &State) {
-    let away = matches!(state.known, Known::Stale { .. } | Known::Silent { .. }) && !seen.online;
-    if away && former.credential_expiration_time.is_some() {
+    let is_there = match state.known {
+        Known::Reported(_) => true,
+        Known::Waiting | Known::Stale { .. } | Known::Silent { .. } => seen.online,
+    };
+    if !is_there && former.credential_expiration_time.is_some() {
         status.credential_issued_time = former.credential_issued_time.clone();
         status.credential_expiration_time = former.credential_expiration_time.clone();
     } else {
@@ -219,17 +224,15 @@ fn was_graded(former: &PeerStatus) -> bool {
 
 /// The pod's conditions, if they differ from what it has.
 pub(super) fn on_pod(pod: &Pod, said: &All, now: UnixTime) -> Option<Vec<PodCondition>> {
-    let has = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default();
     let mut differs = false;
     let next = [POD_JOINED, POD_VERIFIED, POD_REACHABLE]
         .into_iter()
         .zip(said)
         .map(|(type_, (_, said))| {
-            let former = has.iter().find(|condition| condition.type_ == type_);
+            let former = pod
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == type_);
             let same_status = former.filter(|former| former.status == said.status);
             let same = same_status.filter(|former| {
                 former.reason.as_deref() == Some(said.reason)

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::conditions;
 
+mod away;
+
 const NOW: UnixTime = 1_800_000_000;
 const CREATED: UnixTime = NOW - 1000;
 const RELAY: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
@@ -86,8 +88,11 @@ fn after(seen: &Observed) -> Observed {
     let mut peer = Peer::clone(&seen.peer);
     let status = write.as_ref().and_then(|write| write.status.clone());
     peer.status = status.or(peer.status);
-    let mut pod = Pod::default();
-    pod.status.get_or_insert_default().conditions = write.and_then(|write| write.pod_conditions);
+    let conditions = write.and_then(|write| write.pod_conditions);
+    let pod = Pod {
+        conditions: conditions.unwrap_or_default(),
+        ..Pod::default()
+    };
     let pod = match &seen.pod {
         PodSeen::Alive(_) => PodSeen::Alive(Arc::new(pod)),
         PodSeen::NotAPod | PodSeen::Gone => seen.pod.clone(),
@@ -481,4 +486,10 @@ fn the_next_look_is_when_time_changes_something() {
         81,
         "offline 181 seconds after the report"
     );
+    let silent = after(&Observed {
+        now: NOW + 500,
+        ..stale
+    });
+    let again = kept(&silent).again_seconds;
+    assert_eq!(again, 90, "a report may come that is no news");
 }

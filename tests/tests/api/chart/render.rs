@@ -147,6 +147,21 @@ fn environment(container: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn the_operator_knows_which_namespaces_the_webhook_leaves_out() -> Result<()> {
+    let name = "PEERUP_EXCLUDED_NAMESPACES";
+    let told = |values: &[&str]| {
+        let objects = objects(values)?;
+        let deployment = find(&objects, "Deployment", "peerup-operator")?;
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        Ok::<_, anyhow::Error>(environment(container).remove(name))
+    };
+    ensure!(told(&[])?.is_none());
+    let two = told(&["--set", "webhook.excludedNamespaces={batch,ci}"])?;
+    ensure!(two.as_deref() == Some("batch,ci"), "{two:?}");
+    Ok(())
+}
+
+#[test]
 fn several_replicas_spread_and_have_a_budget() -> Result<()> {
     let one = objects(&[])?;
     ensure!(

@@ -89,8 +89,7 @@ async fn cleanup(light: &Light, client: &Client) -> Result<()> {
     secrets.get("peerup-operator-ca").await?;
     leases.get("peerup-operator").await?;
     let maps = Api::<ConfigMap>::namespaced(client.clone(), "shop");
-    let labels =
-        json!({ "app.kubernetes.io/managed-by": "peerup-operator", "peerup.dev/network-uid": "u" });
+    let labels = json!({ "app.kubernetes.io/managed-by": "peerup-operator", "peerup.dev/network-uid": "01234567-89ab" });
     let map = serde_json::from_value(
         json!({ "metadata": { "name": "peerup-01234567", "labels": labels } }),
     )?;

@@ -195,6 +195,27 @@ async fn what_cannot_be_had_is_said_clearly() -> Result<()> {
     Ok(())
 }
 
+/// Asks for codes in a Secret that is not the PairingCode's, and ends the PairingCode.
+async fn ends_without(world: &World, code: &str, secret: &str) -> Result<()> {
+    let spec = json!({"networkRef": {"name": "main"}, "delivery": {"secret": {"name": secret}}});
+    world.code(code, spec).await?;
+    world.code_says(code, "Delivered", "SecretRefused").await?;
+    end(world, code).await
+}
+
+/// Revokes a PairingCode and waits until the operator is done with its Secret.
+async fn end(world: &World, code: &str) -> Result<()> {
+    let revoked = Patch::Merge(json!({"spec": {"state": "Revoked"}}));
+    let codes = world.api::<PairingCode>();
+    codes.patch(code, &PatchParams::default(), &revoked).await?;
+    eventually("the operator to be done with it", SOON, async || {
+        let status = codes.get(code).await?.status.context("status")?;
+        ensure!(status.remaining == Some(0) && status.secret_ref.is_none());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn somebody_elses_secret_is_left_alone() -> Result<()> {
     let world = World::new("foreign").await?;
@@ -204,16 +225,34 @@ async fn somebody_elses_secret_is_left_alone() -> Result<()> {
         .api::<Secret>()
         .create(&PostParams::default(), &serde_json::from_value(foreign)?)
         .await?;
-    world
-        .code(
-            "team",
-            json!({"networkRef": {"name": "main"}, "delivery": {"secret": {"name": "precious"}}}),
-        )
-        .await?;
-    world
-        .code_says("team", "Delivered", "SecretRefused")
-        .await?;
+    let keys = world.has::<Secret>("main-relay-keys").await?;
+
+    ends_without(&world, "team", "precious").await?;
     let secret = world.api::<Secret>().get("precious").await?;
     ensure!(texts(&secret)? == [("password".to_owned(), "x".to_owned())]);
+    ends_without(&world, "thief", "main-relay-keys").await?;
+    let still = world.api::<Secret>().get("main-relay-keys").await?;
+    ensure!(still.metadata.uid == keys.metadata.uid && still.data == keys.data);
+    Ok(())
+}
+
+/// One that has its type, and is another's all the same.
+#[tokio::test]
+async fn a_secret_that_took_its_place_is_left_alone() -> Result<()> {
+    let world = World::new("place").await?;
+    reachable(&world).await?;
+    world
+        .code("team", json!({"networkRef": {"name": "main"}}))
+        .await?;
+    world.code_says("team", "Delivered", "Written").await?;
+    // the operator does not look at Secrets: it hears nothing of this
+    let secrets = world.api::<Secret>();
+    secrets.delete("team", &DeleteParams::default()).await?;
+    let other = json!({"metadata": {"name": "team"}, "type": "peerup.dev/pairing-codes", "stringData": {"mine": "x"}});
+    secrets
+        .create(&PostParams::default(), &serde_json::from_value(other)?)
+        .await?;
+    end(&world, "team").await?;
+    ensure!(texts(&secrets.get("team").await?)? == [("mine".to_owned(), "x".to_owned())]);
     Ok(())
 }

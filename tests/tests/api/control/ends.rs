@@ -114,6 +114,15 @@ async fn a_retained_key_stays() -> Result<()> {
     Ok(())
 }
 
+/// A ConfigMap of somebody else with the operator's labels.
+fn labelled(name: &str, network: &PeerNetwork) -> Result<ConfigMap> {
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "peerup-operator", "peerup.dev/network-uid": network.uid(),
+    });
+    let object = json!({"metadata": {"name": name, "labels": labels}});
+    Ok(serde_json::from_value(object)?)
+}
+
 #[tokio::test]
 async fn cleanup_removes_what_is_the_operators_and_names_what_is_left() -> Result<()> {
     let mut world = World::new("cleanup").await?;
@@ -122,6 +131,9 @@ async fn cleanup_removes_what_is_the_operators_and_names_what_is_left() -> Resul
     let bundle = names::ca_config_map(&network.uid().context("uid")?);
     world.has::<ConfigMap>(&bundle).await?;
     world.operator.program.kill()?;
+    let config_maps = world.api::<ConfigMap>();
+    let alike = labelled("notes", &network)?;
+    config_maps.create(&PostParams::default(), &alike).await?;
 
     let light = Light::shared()?.kubeconfig();
     let serves = world.home.serves.join(",");
@@ -154,7 +166,8 @@ async fn cleanup_removes_what_is_the_operators_and_names_what_is_left() -> Resul
             .await?
             .is_none()
     );
-    ensure!(world.api::<ConfigMap>().get_opt(&bundle).await?.is_none());
+    ensure!(config_maps.get_opt(&bundle).await?.is_none());
+    config_maps.get("notes").await.context("it is not ours")?;
     ensure!(
         world
             .api::<StatefulSet>()

@@ -83,7 +83,9 @@ async fn a_group_is_had_once_whatever_happens_to_its_pairing_code() -> Result<()
 async fn what_is_remembered_ends() -> Result<()> {
     let world = World::new("hashes").await?;
     world.network("main", json!({})).await?;
-    world.code("short", spec(GROUP, 3)?).await?;
+    // Nothing is issued before, and what has ended by then never is.
+    world.network_says("main", "Ready", "NoRelayReady").await?;
+    world.code("short", spec(GROUP, 15)?).await?;
     let code = world.code_says("short", "Ready", "Expired").await?;
     ensure!(code.status.context("status")?.codes[0].state == SlotState::Expired);
     // Any change of the network makes its controller look.

@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 
 use super::world::{SOON, World, says};
 
-/// The other namespace asks for sidecars of the network.
-async fn opt_in(world: &World) -> Result<()> {
+/// A namespace asks for sidecars of the network.
+pub(super) async fn opt_in(world: &World, namespace: &str) -> Result<()> {
     let labels = json!({"metadata": {
         "labels": {"peerup.dev/inject": "enabled"},
         "annotations": {"peerup.dev/network": format!("{}/main", world.namespace)},
     }});
     let namespaces = Api::<Namespace>::all(world.client.clone());
     namespaces
-        .patch(&world.other, &PatchParams::default(), &Patch::Merge(labels))
+        .patch(namespace, &PatchParams::default(), &Patch::Merge(labels))
         .await?;
     Ok(())
 }
@@ -44,7 +44,7 @@ async fn bundles(world: &World, uid: &str) -> Result<()> {
 #[tokio::test]
 async fn a_network_gets_its_objects() -> Result<()> {
     let world = World::new("network").await?;
-    opt_in(&world).await?;
+    opt_in(&world, &world.other).await?;
     let managed = json!({"replicas": 2, "service": {"type": "NodePort"}});
     world
         .network(

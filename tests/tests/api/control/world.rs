@@ -31,11 +31,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new(prefix: &str) -> Result<Self> {
+        Self::with(prefix, Ok).await
+    }
+
+    /// As [`World::new`], with changes of the operator's home before it starts.
+    pub(super) async fn with(
+        prefix: &str,
+        change: impl FnOnce(Home) -> Result<Home>,
+    ) -> Result<Self> {
         let light = Light::shared()?;
         let client = light.client().await?;
         let namespace = light::namespace(&client, prefix).await?;
         let other = light::namespace(&client, prefix).await?;
-        let home = Home::new(light, &client, &[&namespace, &other]).await?;
+        let home = change(Home::new(light, &client, &[&namespace, &other]).await?)?;
         let operator = home.start().await?;
         Ok(Self {
             client,

@@ -192,6 +192,38 @@ async fn bad_hashes_are_refused() -> Result<()> {
     refused("another group", codes.merge("good", patch).await, words)
 }
 
+/// The format `date-time` lets times through that no program of ours can read.
+#[tokio::test]
+async fn codes_end_at_a_time_that_everybody_can_read() -> Result<()> {
+    let (_, codes, _) = kinds().await?;
+    let ending = |time: &str| {
+        let mut delivery = hashes(values(&[0]));
+        delivery["hashes"]["notAfterTime"] = json!(time);
+        json!({ "networkRef": { "name": "crew" }, "delivery": delivery })
+    };
+    let late = "notAfterTime must be before 2106-02-07T06:28:16Z";
+    for (time, words) in [
+        ("9999-12-31T23:59:59Z", late),
+        ("2106-02-07T06:28:16Z", late),
+        ("2026-01-01T00:00:00+99:99", "notAfterTime"),
+        (
+            "2026-01-01T00:00:00.1234567890Z",
+            "notAfterTime in body should match",
+        ),
+    ] {
+        refused(time, codes.create("bad", ending(time)).await, words)?;
+    }
+    for (name, time) in [
+        ("last", "2106-02-07T06:28:15Z"),
+        ("west", "2026-01-01T00:00:00.123456789-23:59"),
+        ("first", "0000-01-01T00:00:00+23:59"),
+    ] {
+        let code = codes.create(name, ending(time)).await?;
+        serde_json::from_value::<peerup_crds::PairingCodeSpec>(code.data["spec"].clone())?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_hundred_hashes_are_within_the_budget_of_the_rules() -> Result<()> {
     let (_, codes, _) = kinds().await?;

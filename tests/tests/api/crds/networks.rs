@@ -38,6 +38,14 @@ async fn bad_networks_are_refused() -> Result<()> {
             "should be greater than or equal to 1",
         ),
         (
+            json!({ "relay": { "managed": { "service": { "port": 3478 } } } }),
+            "must not be 3478 or 3479",
+        ),
+        (
+            json!({ "relay": { "managed": { "service": { "port": 3479 } } } }),
+            "must not be 3478 or 3479",
+        ),
+        (
             json!({ "relay": { "managed": { "podTemplate": { "affinity": { "nodeAffinity": "x" } } } } }),
             "must be of type object",
         ),
@@ -82,6 +90,43 @@ async fn bad_reachability_is_refused() -> Result<()> {
     ] {
         refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_resources_are_refused() -> Result<()> {
+    let (networks, _, _) = kinds().await?;
+    let quantity = "must be a quantity such as 100m or 64Mi that is not negative";
+    let names = "must name nothing but cpu, memory and ephemeral-storage";
+    let relay = |resources: Value| json!({ "relay": { "managed": { "resources": resources } } });
+    let sidecar = |resources: Value| json!({ "injection": { "resources": resources } });
+    for (resources, words) in [
+        (json!({ "limits": { "memory": "64 megs" } }), quantity),
+        (json!({ "limits": { "memory": "" } }), quantity),
+        (json!({ "requests": { "cpu": "-1" } }), quantity),
+        (json!({ "requests": { "cpu": -1 } }), quantity),
+        (json!({ "requests": { "mem": "64Mi" } }), names),
+        (
+            json!({ "limits": { "cpu": "1".repeat(33) } }),
+            "may not be more than 32",
+        ),
+    ] {
+        for spec in [relay(resources.clone()), sidecar(resources)] {
+            refused(&spec.to_string(), networks.create("bad", spec).await, words)?;
+        }
+    }
+    let root = json!({ "injection": { "runAsUser": 2_147_483_648_i64 } });
+    let words = "should be less than or equal to 2147483647";
+    refused("runAsUser", networks.create("bad", root).await, words)?;
+    let all = json!({
+        "limits": { "cpu": 2, "memory": "1.5Gi", "ephemeral-storage": "1e9" },
+        "requests": { "cpu": "0", "memory": "64Mi" },
+    });
+    let good = json!({
+        "relay": { "managed": { "resources": all.clone() } },
+        "injection": { "resources": all, "runAsUser": 2_147_483_647_i64 },
+    });
+    networks.create("good", good).await?;
     Ok(())
 }
 

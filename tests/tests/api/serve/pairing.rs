@@ -1,18 +1,26 @@
 //! Codes: used once, counted when wrong, closed when their time is over.
 
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use anyhow::{Result, bail, ensure};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use futures::future::try_join_all;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use peerup_crds::names::annotations;
 use peerup_crds::{CodeStatus, PairingCode, Peer, SlotState};
-use peerup_protocol::api::{Empty, FailureRequest, RedeemAnswer, RefusalReason, path};
+use peerup_protocol::api::{
+    Empty, FailureRequest, PresenceRequest, RedeemAnswer, RefusalReason, RenewRequest, path,
+};
 use peerup_protocol::code::Code;
+use peerup_protocol::derive;
 use peerup_protocol::id::peer_id;
 use peerup_protocol::record::MemberRecord;
 use peerup_tests::wait::eventually;
 use serde_json::json;
 
-use super::joiner::{known, record, redeem, refusal, signed};
+use super::joiner::{known, lookup, record, redeem, refusal, signed};
 use super::world::{Relay, SOON, World, key, some};
 
 async fn slots(world: &World, name: &str) -> Result<(u32, Vec<CodeStatus>)> {
@@ -115,6 +123,43 @@ async fn three_failures_close_what_is_unused_and_nothing_else() -> Result<()> {
             .await?,
     )?;
     ensure!(again == first, "a used member stays");
+    Ok(())
+}
+
+/// Failures of several groups follow each other while the operator is killed.
+#[tokio::test]
+async fn what_was_answered_is_counted_though_the_operator_is_killed() -> Result<()> {
+    const ATTEMPTS: u32 = 9;
+    let world = World::new("pairing").await?;
+    let relay = world.relay().await?;
+    let mut groups = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let spec = json!({"maxFailedAttempts": ATTEMPTS + 1});
+        let codes = world.codes(name, spec).await?;
+        known(&relay, &codes[0]).await?;
+        groups.push((name, codes));
+    }
+    let process = world.operator.program.id().to_string();
+    let killed = AtomicBool::new(false);
+    let attempts = groups.iter().map(|(name, codes)| {
+        let (relay, killed, process) = (&relay, &killed, &process);
+        async move {
+            let mut answered = 0;
+            while answered < ATTEMPTS && miss(relay, &codes[0]).await.is_ok() {
+                answered += 1;
+                if !killed.swap(true, Relaxed) {
+                    Command::new("kill").args(["-9", process]).status()?;
+                }
+            }
+            anyhow::Ok((name, answered))
+        }
+    });
+    for (name, answered) in try_join_all(attempts).await? {
+        let (counted, _) = slots(&world, name).await?;
+        println!("{name}: {answered} were answered, {counted} counted");
+        ensure!(answered < ATTEMPTS, "the kill met no question");
+        ensure!(counted == answered || counted == answered + 1);
+    }
     Ok(())
 }
 
@@ -297,4 +342,78 @@ async fn a_claim_that_is_taken_up_again_is_young() -> Result<()> {
         now.metadata
     );
     Ok(())
+}
+
+/// A code that is looked up, tried wrong and used, and another of its group: a relay that keeps everything has no more
+/// than these answers.
+#[tokio::test]
+async fn a_relay_is_told_no_code() -> Result<()> {
+    let world = World::new("pairing").await?;
+    let codes = world.codes("team", json!({"count": 2})).await?;
+    let relay = world.relay().await?;
+    known(&relay, &codes[0]).await?;
+    miss(&relay, &codes[1]).await?;
+    let joiner = key(1);
+    let presence = PresenceRequest {
+        online: vec![peer_id(&joiner.verifying_key())],
+        reservations: 1,
+    };
+    let renewal = RenewRequest {
+        peer_id: peer_id(&joiner.verifying_key()),
+    };
+    let request = redeem(&codes[0], &joiner, "laptop")?;
+    let stolen = redeem(&codes[0], &key(2), "laptop")?;
+    let answers = [
+        relay
+            .post(path::LOOKUP, &lookup(&codes[0], &joiner))
+            .await?,
+        relay
+            .post(path::LOOKUP, &lookup(&codes[1], &joiner))
+            .await?,
+        relay.post(path::REDEEM, &request).await?,
+        relay.post(path::REDEEM, &stolen).await?,
+        relay.post(path::RENEW, &renewal).await?,
+        relay.post(path::PRESENCE, &presence).await?,
+        relay.get(&format!("{}?run=0&seq=0", path::ROSTER)).await?,
+    ];
+    for code in &codes {
+        for form in forms(code) {
+            for (number, answer) in answers.iter().enumerate() {
+                let text = letters(answer.text()?);
+                ensure!(!text.contains(&form), "answer {number} holds a code");
+            }
+        }
+    }
+    let hash = derive::code_hash(
+        &codes[0].net,
+        &codes[0].group,
+        codes[0].slot,
+        &codes[0].secret,
+    );
+    let hash = letters(&BASE64.encode(&hash));
+    let shown = letters(answers[0].text()?);
+    ensure!(shown.contains(&hash), "not even the hash is found: {shown}");
+    Ok(())
+}
+
+/// Every way in which a code may be written, by its letters and digits.
+fn forms(code: &Code) -> Vec<String> {
+    let secret = code.secret.expose();
+    let text = code.to_text();
+    [
+        text.expose().to_owned(),
+        HEXLOWER.encode(secret),
+        BASE64.encode(secret),
+        BASE64URL_NOPAD.encode(secret),
+    ]
+    .iter()
+    .map(|text| letters(text))
+    .collect()
+}
+
+fn letters(text: &str) -> String {
+    text.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
 }

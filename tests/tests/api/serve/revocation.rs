@@ -1,6 +1,6 @@
 //! A member that is expelled: its serial is on the list and it is out of the roster, and whoever waits hears of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams};
@@ -15,8 +15,10 @@ use super::joiner::{known, record, redeem};
 use super::roll::Roll;
 use super::world::{Relay, SOON, World, key};
 
-/// A poll is held open for 25 s where nothing happens.
+/// For all of it.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// From the act until a poll tells of it. One that nothing wakes is held open for 25 s.
+const WOKEN: Duration = Duration::from_secs(20);
 
 /// Polls on while `act` does something, until the roster is as expected.
 async fn hears(
@@ -32,11 +34,16 @@ async fn hears(
         }
         anyhow::Ok(())
     };
-    let both = async { tokio::join!(polls, act) };
+    let acts = async {
+        act.await?;
+        anyhow::Ok(Instant::now())
+    };
+    let both = async { tokio::join!(polls, acts) };
     let (heard, acted) = tokio::time::timeout(DEADLINE, both)
         .await
         .context("the roster does not become as expected")?;
-    acted?;
+    let took = acted?.elapsed();
+    ensure!(took < WOKEN, "nothing woke the poll: {took:?}");
     heard
 }
 

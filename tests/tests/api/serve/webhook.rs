@@ -5,7 +5,8 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use peerup_tests::light::repository;
 use peerup_tests::wait::eventually;
 use serde_json::json;
 
@@ -128,6 +129,69 @@ async fn services_reach_the_sidecar_and_bad_lists_are_told() -> Result<()> {
     let counted = r#"peerup_injection_total{reason="Degraded",result="injected"} 1"#;
     ensure!(text.contains(counted), "{text}");
     Ok(())
+}
+
+/// The API server has set the requests of the pod as a whole before it asks the webhook.
+#[tokio::test]
+async fn a_pod_with_resources_of_its_own_gets_one_within_them() -> Result<()> {
+    let world = World::new("webhook").await?;
+    let app = json!({"requests": {"cpu": "100m", "memory": "64Mi"}});
+    for (name, pod_level) in [
+        (
+            "limits",
+            json!({"limits": {"cpu": "500m", "memory": "96Mi"}}),
+        ),
+        (
+            "requests",
+            json!({"requests": {"cpu": "100m", "memory": "64Mi"}}),
+        ),
+        (
+            "cpu",
+            json!({"requests": {"cpu": "200m"}, "limits": {"cpu": "200m"}}),
+        ),
+    ] {
+        let pod = world
+            .pod(name, |pod| {
+                pod["spec"]["resources"] = pod_level;
+                pod["spec"]["containers"][0]["resources"] = app.clone();
+            })
+            .await?;
+        ensure!(sidecar(&pod), "{pod:#?}");
+        let spec = pod.spec.context("no spec")?;
+        ensure!(
+            spec.resources.is_some(),
+            "this API server knows no resources of pods"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_runbook_finds_what_is_told_of_pods_without_sidecar() -> Result<()> {
+    let runbook = repository().join("docs/runbooks/PeerupNotInjected.md");
+    let runbook = std::fs::read_to_string(runbook)?;
+    let mut lines = runbook.lines();
+    let selector =
+        lines.find_map(|line| line.split_once("kubectl get events -A --field-selector "));
+    let (_, selector) = selector.context("the runbook looks for no events")?;
+    let world = World::new("webhook").await?;
+    world
+        .pod("typo", |pod| {
+            pod["metadata"]["annotations"] = json!({"peerup.dev/network": "mian"})
+        })
+        .await?;
+    // kubectl asks for core/v1
+    let events = world.api::<k8s_openapi::api::core::v1::Event>();
+    eventually("the event", SOON, async || {
+        let found = events.list(&ListParams::default().fields(selector)).await?;
+        let reasons: Vec<_> = found.iter().map(|event| event.reason.clone()).collect();
+        ensure!(
+            reasons.contains(&Some("NetworkNotFound".to_owned())),
+            "{selector} finds {reasons:?}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -46,6 +46,13 @@ impl Answer {
         serde_json::from_slice(&self.body).with_context(|| text.into_owned())
     }
 
+    /// The body of a call that was to succeed, as it came.
+    pub(super) fn text(&self) -> Result<&str> {
+        let text = std::str::from_utf8(&self.body)?;
+        ensure!(self.status == 200, "{}: {text}", self.status);
+        Ok(text)
+    }
+
     /// Holds that the call was refused so.
     pub(super) fn refused(&self, status: u16, title: &str) -> Result<()> {
         let text = String::from_utf8_lossy(&self.body);

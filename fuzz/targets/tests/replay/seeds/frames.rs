@@ -210,6 +210,13 @@ pub(crate) fn stun_requests() -> Seeds {
     vec![("padded", padded), ("bare", bare), ("change", change)]
 }
 
+pub(crate) fn nat_pmp() -> Seeds {
+    vec![
+        ("told", vec![0, 128, 0, 0, 0, 0, 1, 44, 100, 64, 7, 2]),
+        ("none", vec![0, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ]
+}
+
 pub(crate) fn stun_answers() -> Seeds {
     let questions = stun_requests();
     let answer = |question: usize, source: &str| {

@@ -76,6 +76,7 @@ pub(crate) fn documents() -> Seeds {
             guests: true,
             access_default_deny: true,
             verification_required: true,
+            stale_refused: true,
         },
         relays: vec![relay; 3],
         access: vec!["http=laptop,ns:shop".to_owned(), "*=*".to_owned()],

@@ -54,6 +54,7 @@ fn facts(server: SocketAddr, mapped: &str) -> Facts {
         },
         in_pod: false,
         interfaces: vec![ip(HERE), ip("fe80::1")],
+        gateway_outside: None,
         route: Some(ip(HERE)),
         links: Vec::new(),
         measurement: Measurement {

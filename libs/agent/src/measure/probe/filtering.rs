@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep};
 use super::relay::Relays;
 use crate::session::Session;
 
-/// Filtering of each IP version over which a relay answered, and whether two runs agreed.
+/// Filtering of each IP version over which a relay answered, and whether two runs agreed. `inside` says where the
+/// servers are.
 pub(super) async fn both(
     session: &Session,
+    inside: bool,
     servers: &[Server],
     first: oneshot::Receiver<Vec<Answer>>,
 ) -> Vec<(IpVersion, Filtering, bool)> {
@@ -30,7 +32,7 @@ pub(super) async fn both(
         let servers: Vec<Server> = servers.iter().filter(of_version).copied().collect();
         Some((version, Plan::new(&servers, &answers)?))
     });
-    let relays = Relays::new(session);
+    let relays = Relays::new(session, inside);
     let lanes = plans.into_iter().flatten().map(|(version, plan)| {
         let relays = &relays;
         async move {

@@ -1,21 +1,22 @@
 //! Asks relays for probes. A relay sends to the address that the asker's own connection comes from, so it is asked
-//! over a direct connection of the IP version that is measured; one is made for that where there is none. When the
-//! relay sees the connection elsewhere than the socket that is measured (a pod that is inside for one and outside for
-//! the other, a NAT with several addresses), a probe would take another way, and it is not asked.
+//! over a direct connection of the IP version that is measured, which it sees where the measured socket is seen. One
+//! is made for that where there is none: a pod may hold its relay from outside, through a NodePort that translates its
+//! address. What is seen elsewhere even so (a NAT with several addresses) would have probes take another way, and is
+//! not asked.
 
 use std::net::IpAddr;
 
 use multiaddr::Protocol as Part;
-use peerup_node::io::{FrameError, read_frame, write_frame};
 use peerup_node::path::{self, PathError};
-use peerup_node::{ConnectionId, DialError, Multiaddr, OpenError, Origin, PeerId, Protocol};
-use peerup_protocol::frame::{MAX_FRAME, ProbeAnswer, ProbeAsk};
+use peerup_node::{ConnectionId, DialError, Multiaddr, Origin, PeerId, Protocol};
+use peerup_protocol::frame::{ProbeAnswer, ProbeAsk};
 use peerup_protocol::grade::IpVersion;
-use peerup_protocol::wire::DecodeError;
+use peerup_protocol::relay_address::is_inside;
 use tokio::sync::Mutex;
 
 use crate::address;
 use crate::session::Session;
+use crate::session::exchange::{self, ExchangeError, SHORT};
 
 /// Why a relay was not asked, or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +30,7 @@ enum AskError {
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Exchange(#[from] ExchangeError),
 }
 
 /// A connection for probes.
@@ -51,13 +48,16 @@ struct Way {
 /// The relays of one measurement, and how they are asked.
 pub(super) struct Relays<'a> {
     session: &'a Session,
+    /// Whether the STUN services that are asked are inside.
+    inside: bool,
     ways: Mutex<Vec<Way>>,
 }
 
 impl<'a> Relays<'a> {
-    pub(super) fn new(session: &'a Session) -> Self {
+    pub(super) fn new(session: &'a Session, inside: bool) -> Self {
         Self {
             session,
+            inside,
             ways: Mutex::default(),
         }
     }
@@ -70,55 +70,65 @@ impl<'a> Relays<'a> {
         ask: ProbeAsk,
         mapped: IpAddr,
     ) -> Option<ProbeAnswer> {
-        let asked = self.exchange(version, relay, ask, mapped).await;
+        let asked = self.try_ask(version, relay, ask, mapped).await;
         asked
             .inspect_err(|error| tracing::debug!(%relay, %error, "relay does not probe"))
             .ok()
     }
 
-    async fn exchange(
+    async fn try_ask(
         &self,
         version: IpVersion,
         relay: PeerId,
         ask: ProbeAsk,
         mapped: IpAddr,
     ) -> Result<ProbeAnswer, AskError> {
-        let way = self.way(version, relay).await?;
+        let way = self.way(version, relay, mapped).await?;
         if way.seen != Some(mapped) {
             return Err(AskError::Elsewhere(way.seen, mapped));
         }
         let node = &self.session.node;
-        let mut stream = node.open_on(way.connection, Protocol::Probe).await?;
-        write_frame(&mut stream, &ask.encode()).await?;
-        Ok(ProbeAnswer::decode(
-            &read_frame(&mut stream, MAX_FRAME).await?,
-        )?)
+        let opened = node.open_on(way.connection, Protocol::Probe).await;
+        Ok(exchange::ask(opened, &ask.encode(), SHORT, ProbeAnswer::decode).await?)
     }
 
-    async fn way(&self, version: IpVersion, relay: PeerId) -> Result<Way, AskError> {
+    /// The connection to a relay over which it can be asked, if there is or can be one.
+    async fn way(
+        &self,
+        version: IpVersion,
+        relay: PeerId,
+        mapped: IpAddr,
+    ) -> Result<Way, AskError> {
         let mut ways = self.ways.lock().await;
         let mut known = ways.iter();
         if let Some(way) = known.find(|way| (way.relay, way.version) == (relay, version)) {
             return Ok(*way);
         }
-        let (connection, is_made) = match self.session.direct_to(&relay, version) {
-            Some(connection) => (connection, false),
-            None => (self.dial(version, relay).await?, true),
-        };
-        let mut way = Way {
+        let of = |connection, seen, is_made| Way {
             relay,
             version,
             connection,
-            seen: None,
+            seen,
             is_made,
         };
-        let seen = self.seen(connection).await;
-        way.seen = *seen.as_ref().unwrap_or(&None);
-        // Also when it is of no use: what was made is closed.
-        ways.push(way);
-        seen.map(|_| way)
+        if let Some(connection) = self.session.direct_to(&relay, version)
+            && let Ok(Some(seen)) = self.seen(connection).await
+            && seen == mapped
+        {
+            let way = of(connection, Some(seen), false);
+            ways.push(way);
+            return Ok(way);
+        }
+        let connection = self.dial(version, relay).await?;
+        // At once, since a lane's time may be over before the relay says how it sees it: what was made is closed.
+        let made = ways.len();
+        ways.push(of(connection, None, true));
+        let seen = self.seen(connection).await?;
+        ways[made].seen = seen;
+        Ok(ways[made])
     }
 
+    /// Where the STUN services are, so that the connection is seen as they see the socket.
     async fn dial(&self, version: IpVersion, relay: PeerId) -> Result<ConnectionId, AskError> {
         let relays = self.session.membership().all_relays();
         let known = relays.iter().find(|known| known.peer == relay);
@@ -126,15 +136,15 @@ impl<'a> Relays<'a> {
             &known.ok_or(AskError::NoRelay)?.addresses,
             self.session.is_pod(),
         );
-        addresses.retain(|address| may_be(version, address));
+        addresses.retain(|address| is_inside(address) == self.inside && may_be(version, address));
         Ok(self.session.node.dial(relay, addresses).await?)
     }
 
     /// Where the relay sees a connection.
     async fn seen(&self, connection: ConnectionId) -> Result<Option<IpAddr>, AskError> {
         let node = &self.session.node;
-        let mut stream = node.open_on(connection, Protocol::Trace).await?;
-        let answer = path::trace(&mut stream).await?;
+        let opened = node.open_on(connection, Protocol::Trace).await;
+        let answer = path::trace(&mut opened.map_err(ExchangeError::Open)?).await?;
         let origin = Origin {
             address: answer.observed,
             relayed: answer.relayed,
@@ -152,7 +162,7 @@ impl<'a> Relays<'a> {
     }
 }
 
-/// Whether an address is of the IP version, or a name of any.
+/// Whether an address, or a name, is of this IP version.
 fn may_be(version: IpVersion, address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Part::Ip4(_) | Part::Dns4(_)) => version == IpVersion::V4,

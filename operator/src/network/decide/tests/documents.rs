@@ -1,6 +1,6 @@
 //! What members are told of their network's rules.
 
-use peerup_crds::{Switch, UsedGroup, Verification};
+use peerup_crds::{StaleRevocations, Switch, UsedGroup, Verification};
 use peerup_protocol::record::Flags;
 
 use super::*;
@@ -43,7 +43,17 @@ fn flags_say_what_the_spec_says_and_raise_the_number() {
         ..guests
     };
     assert_eq!((document(&third).flags, document(&third).epoch), (both, 3));
-    let seen = after(&seen, third);
+    let mut seen = after(&seen, third);
+    spec(&mut seen, |spec| {
+        spec.peers.stale_revocations = StaleRevocations::Refuse;
+    });
+    let fourth = kept(&seen);
+    let all = Flags {
+        stale_refused: true,
+        ..both
+    };
+    assert_eq!((document(&fourth).flags, document(&fourth).epoch), (all, 4));
+    let seen = after(&seen, fourth);
     assert!(kept(&seen).publish.is_none(), "nothing new");
 }
 
@@ -59,4 +69,19 @@ fn groups_of_codes_are_remembered_until_they_end() {
     status.used_groups = vec![used("over", NOW), used("lives", NOW + 1)];
     let keep = kept(&observed(Arc::new(network)));
     assert_eq!(keep.status.unwrap().used_groups, [used("lives", NOW + 1)]);
+}
+
+/// Those whose clock is right refuse what they were told until its time comes, and the same number with an older time is
+/// older.
+#[test]
+fn what_was_signed_by_a_clock_that_was_ahead_is_signed_anew() {
+    let seen = observed(network(|_| {}));
+    let first = kept(&seen);
+    let behind = |seconds: u64| Observed {
+        now: NOW - seconds,
+        ..after(&seen, first.clone())
+    };
+    assert!(kept(&behind(60)).publish.is_none(), "that much is allowed");
+    let again = kept(&behind(61)).publish.unwrap();
+    assert_eq!((again.epoch, again.issued), (2, NOW - 61));
 }
