@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use peerup_agent::local::{Client, ClientError};
 use peerup_agent::{Status, is_running, read_status};
-use tokio::time::Instant;
 
 use crate::daemon::log;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::{ask, out, prepare};
 
-/// Longest time that a peer may take to end.
-const END: Duration = Duration::from_secs(15);
-/// Pause between two looks.
+/// Pause between two looks whether a peer has ended …
 const LOOK: Duration = Duration::from_millis(50);
+/// … and how many there are, in all 15 s: they are counted, since a machine may stand still, and both with it.
+const LOOKS: u32 = 300;
 
 /// Ends the peer that runs on the directory.
 pub(crate) async fn stop(home: &Home) -> Result<(), Failure> {
@@ -50,14 +49,13 @@ pub(crate) async fn leave(home: &Home, yes: bool) -> Result<(), Failure> {
 /// Tells the peer to end and waits until it has.
 async fn ended(home: &Home) -> Result<(), Failure> {
     Client::new(home.dir()).stop().await?;
-    let end = Instant::now() + END;
-    while is_running(home.dir())? {
-        if Instant::now() >= end {
-            return Err(Failure::StillEnding(shown(home.dir())));
+    for _ in 0..LOOKS {
+        if !is_running(home.dir())? {
+            return Ok(());
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
+    Err(Failure::StillEnding(shown(home.dir())))
 }
 
 /// Network and name of the peer that lives in the directory; nothing where no peer lives.

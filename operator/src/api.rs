@@ -69,7 +69,7 @@ struct Api {
     context: Context,
     tokens: Tokens,
     forwarder: Forwarder,
-    attempts: attest::Rekeys,
+    rekeys: attest::Rekeys,
     groups: codes::Groups,
     rosters: roster::Rosters,
     outside: report::LastTimes,
@@ -85,7 +85,7 @@ pub async fn serve(
     let api = Api {
         tokens: Tokens::new(context.client.clone()),
         forwarder: Forwarder::new(&context.config, certificates.clone()),
-        attempts: attest::Rekeys::default(),
+        rekeys: attest::Rekeys::default(),
         groups: codes::Groups::default(),
         rosters: roster::Rosters::default(),
         outside: report::LastTimes::default(),

@@ -9,11 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use multiaddr::Protocol as Part;
+use peerup_node::names;
 use peerup_protocol::relay_address::{host, is_inside, stun_port};
 use peerup_protocol::{Multiaddr, PeerId};
-use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::Network;
@@ -242,13 +241,13 @@ async fn resolve(addresses: &[Multiaddr]) -> Vec<Service> {
     for (host, ports) in services(addresses).into_iter().take(MAX_HOSTS) {
         let hosts: Vec<IpAddr> = match host.parse() {
             Ok(ip) => vec![ip],
-            Err(_) => match timeout(LOOKUP, lookup_host((host.as_str(), 0))).await {
-                Ok(Ok(all)) => all
-                    .map(|address| address.ip().to_canonical())
+            Err(_) => {
+                let found = names::find((host.as_str(), 0), LOOKUP).await;
+                let ips = found.into_iter().flatten();
+                ips.map(|at| at.ip().to_canonical())
                     .take(MAX_HOSTS)
-                    .collect(),
-                Ok(Err(_)) | Err(_) => Vec::new(),
-            },
+                    .collect()
+            }
         };
         for host in hosts {
             let service = Service { host, ports };

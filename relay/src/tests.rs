@@ -305,7 +305,10 @@ async fn both_stun_ports_answer_with_the_mapped_address() {
     let [primary, alternate] = bed.relay.stun_ports();
     for (asked, other) in [(primary, alternate), (alternate, primary)] {
         for host in ["127.0.0.1", "127.0.0.5", "::1"] {
-            let socket = UdpSocket::bind((host, 0)).await.unwrap();
+            let socket = match UdpSocket::bind((host, 0)).await {
+                Err(_) if host == "::1" => continue, // a machine without IPv6
+                bound => bound.unwrap(),
+            };
             socket.connect((host, asked)).await.unwrap();
             socket
                 .send(&stun::request(&[asked as u8; 12]))

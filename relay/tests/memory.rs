@@ -40,7 +40,7 @@ const SECRET: [u8; 16] = *b"sixteen of chaos";
 /// What one member says to another.
 const SAID: &[u8; 32] = b"what nobody between is to read..";
 /// Nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(50);
 /// Bytes that are read of a process at once, and more so that nothing is cut where two such parts meet.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
+use peerup_crds::names::labels;
 use serde_json::json;
 
 use crate::light::{self, Light};
@@ -152,6 +153,9 @@ impl Home {
                 "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"] }],
                 "namespaceSelector": { "matchExpressions": [
                     { "key": "kubernetes.io/metadata.name", "operator": "In", "values": self.serves },
+                ] },
+                "objectSelector": { "matchExpressions": [
+                    { "key": labels::INJECT, "operator": "NotIn", "values": [labels::DISABLED] },
                 ] },
             }],
         }))?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Calls `probe` every 100 ms until it answers, at most for `limit`. The error
-/// says what was waited for and why the last try failed.
+/// Calls `probe` every 100 ms until it answers, for `limit` and as many looks as this has room for: a machine that
+/// stands still for a while takes none away. The error says what was waited for and why the last try failed.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -31,13 +31,16 @@ async fn every<T>(
     mut probe: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
     let deadline = Instant::now() + limit;
+    let mut looks = limit.div_duration_f64(period);
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        looks -= 1.0;
+        let is_last = looks <= 0.0 && Instant::now() >= deadline;
         match probe().await {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => {
+            Err(error) if is_last => {
                 return Err(anyhow!("waited {limit:?} for {what}: {error:#}"));
             }
             Err(_) => {}

@@ -99,7 +99,11 @@ struct Attacker(PathBuf);
 impl Attacker {
     fn new() -> Self {
         let program = std::env::temp_dir().join(format!("peerup-{:016x}", rand::random::<u64>()));
-        fs::copy(env!("CARGO_BIN_EXE_peerup"), &program).unwrap();
+        // By another process: a copy that is still open for writing here, in what another thread starts, can't be run.
+        let copied = std::process::Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_peerup").as_ref(), program.as_os_str()])
+            .status();
+        assert!(copied.unwrap().success());
         Self(program)
     }
 

@@ -8,6 +8,8 @@ mod table;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::io::BufReader;
+use futures::{AsyncBufReadExt, FutureExt};
 use peerup_node::{Node, PeerId, Protocol, Stream, member};
 use peerup_pairing::sas::{self, Emoji, Ends, Fingerprint, Sas};
 use peerup_protocol::frame::VerifyDecision;
@@ -61,10 +63,18 @@ pub enum VerifyError {
 /// A string that waits for a person.
 #[derive(Debug)]
 struct Pending {
-    stream: Stream,
+    stream: BufReader<Stream>,
     sas: Sas,
     record: MemberRecord,
     namespace: DhtNamespace,
+}
+
+impl Pending {
+    /// False once the other side has gone without a word.
+    fn is_open(&mut self) -> bool {
+        let heard = self.stream.fill_buf().now_or_never();
+        heard.is_none_or(|heard| heard.is_ok_and(|word| !word.is_empty()))
+    }
 }
 
 /// All comparisons of this peer.
@@ -207,7 +217,11 @@ pub(crate) async fn verify(
     };
     loop {
         match comparisons.change(|table| table.wanted(peer, Instant::now())) {
-            Wanted::Take(pending, until) => return Ok(comparison(pending, until)),
+            Wanted::Take(mut pending, until) => {
+                if pending.is_open() {
+                    return Ok(comparison(pending, until));
+                }
+            }
             Wanted::Busy => return Err(VerifyError::Busy(name.clone())),
             Wanted::Wait => {
                 let made = comparisons.until(|table| !table.is_answering(peer));
@@ -240,8 +254,9 @@ pub(crate) async fn verify(
 
 async fn open(session: &Session, record: &MemberRecord) -> Result<Pending, VerifyError> {
     let opened = reach::open(session, record.peer, Protocol::Verify).await;
-    let mut stream =
+    let stream =
         opened.map_err(|source: ReachError| PeerError::reach(record.name.clone(), source))?;
+    let mut stream = BufReader::new(stream);
     let namespace = session.membership().namespace().clone();
     let ends = Ends {
         namespace: namespace.clone(),
@@ -262,7 +277,7 @@ async fn open(session: &Session, record: &MemberRecord) -> Result<Pending, Verif
 }
 
 /// Answers a stream that a member has opened, and keeps what comes out of it for the person here.
-pub(crate) async fn serve(session: &Session, mut stream: Stream) {
+pub(crate) async fn serve(session: &Session, stream: Stream) {
     let peer = stream.peer();
     let Some(record) = session.other(&peer) else {
         return;
@@ -284,6 +299,7 @@ pub(crate) async fn serve(session: &Session, mut stream: Stream) {
         answerer: session.me(),
     };
     let nonce = Secret::new(rand::random());
+    let mut stream = BufReader::new(stream);
     let answered = exchange::answer(&mut stream, ends, &nonce);
     match timeout(member::EXCHANGE_TIMEOUT, answered).await {
         Ok(Ok(sas)) => {

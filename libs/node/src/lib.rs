@@ -30,7 +30,7 @@ mod invites;
 pub mod io;
 pub mod member;
 mod members;
-mod names;
+pub mod names;
 mod node;
 pub mod pair;
 pub mod path;

@@ -3,19 +3,33 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    io,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use futures::future::join_all;
 use libp2p::multiaddr::Protocol as Part;
 use peerup_protocol::Multiaddr;
-use tokio::{net::lookup_host, time::timeout};
+use tokio::{
+    net::{ToSocketAddrs, lookup_host},
+    time::timeout,
+};
 
 /// Longest time for one name.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Addresses of one name that are of use.
 const MAX: usize = 4;
+
+/// What the system finds for a host and port within `patience`.
+///
+/// # Errors
+/// When the name is not found, or not in time.
+pub async fn find(at: impl ToSocketAddrs, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+    let found = timeout(patience, lookup_host(at)).await;
+    let found = found.unwrap_or_else(|late| Err(late.into()))?;
+    Ok(found.collect())
+}
 
 /// The addresses with IP addresses in place of names; those whose name is not found are left out.
 pub(crate) async fn look_up(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
@@ -24,8 +38,7 @@ pub(crate) async fn look_up(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
         return addresses;
     }
     let found = names.into_iter().map(async |name| {
-        let found = timeout(PATIENCE, lookup_host((name.as_str(), 0))).await;
-        let found = found.unwrap_or_else(|late| Err(late.into()));
+        let found = find((name.as_str(), 0), PATIENCE).await;
         let found = found.inspect_err(|error| tracing::debug!(name, %error, "name is not found"));
         let ips: Vec<IpAddr> = found.into_iter().flatten().map(|at| at.ip()).collect();
         (name, ips)

@@ -16,7 +16,7 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(1),
 };
 const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of a page, where it listens, and how it is stopped.
 async fn server(limits: Limits) -> (SocketAddr, DropGuard) {

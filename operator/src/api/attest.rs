@@ -36,34 +36,61 @@ use crate::{clock, keys::NetworkKey, network::addresses, pods::Pod};
 const MOST_REKEYS: usize = 3;
 /// … in so many seconds.
 const REKEY_WINDOW: UnixTime = 600;
-/// Pods whose new keys are remembered.
-const MOST_PODS: usize = 8192;
+/// Pods whose keys are remembered.
+const MOST_PODS: usize = 16_384;
 
-/// When pods brought another key than before.
+/// The keys that pods brought of late. What the watch tells comes too late to count by: a pod may bring the next key
+/// before its former Peer is seen.
 #[derive(Default)]
-pub(super) struct Rekeys(Mutex<HashMap<String, VecDeque<UnixTime>>>);
+pub(super) struct Rekeys(Mutex<HashMap<String, Brought>>);
+
+/// What one pod brought.
+struct Brought {
+    last: PeerId,
+    seen: UnixTime,
+    /// When each further key came.
+    further: VecDeque<UnixTime>,
+}
 
 impl Rekeys {
-    fn allow(&self, pod_uid: &str, now: UnixTime) -> bool {
+    /// Whether a pod may be the member with this key; `is_further` tells of other Peers that it, or its key, had.
+    fn allow(&self, pod_uid: &str, key: PeerId, is_further: bool, now: UnixTime) -> bool {
         let mut pods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent =
-            |times: &VecDeque<UnixTime>| times.back().is_some_and(|last| now < last + REKEY_WINDOW);
         if pods.len() >= MOST_PODS {
-            pods.retain(|_, times| recent(times));
+            pods.retain(|_, brought| now < brought.seen + REKEY_WINDOW);
         }
         if pods.len() >= MOST_PODS && !pods.contains_key(pod_uid) {
-            return false;
+            return !is_further;
         }
-        let times = pods.entry(pod_uid.to_owned()).or_default();
-        while times
-            .front()
-            .is_some_and(|first| now >= first + REKEY_WINDOW)
-        {
-            times.pop_front();
+        let mut is_new = false;
+        let brought = pods.entry(pod_uid.to_owned()).or_insert_with(|| {
+            is_new = true;
+            let further = VecDeque::new();
+            Brought {
+                last: key,
+                seen: now,
+                further,
+            }
+        });
+        let counts = if is_new {
+            is_further
+        } else {
+            brought.last != key
+        };
+        !counts || brought.allow(key, now)
+    }
+}
+
+impl Brought {
+    fn allow(&mut self, key: PeerId, now: UnixTime) -> bool {
+        let over = |first: &UnixTime| now >= first + REKEY_WINDOW;
+        while self.further.front().is_some_and(over) {
+            self.further.pop_front();
         }
-        let allowed = times.len() < MOST_REKEYS;
+        let allowed = self.further.len() < MOST_REKEYS;
         if allowed {
-            times.push_back(now);
+            self.further.push_back(now);
+            (self.last, self.seen) = (key, now);
         }
         allowed
     }
@@ -118,9 +145,15 @@ impl Api {
         if let Some(known) = peers.iter().find(known) {
             return Ok(Peer::clone(known));
         }
+        let is_further = !peers.is_empty();
+        let allowed = self.rekeys.allow(&pod.uid, id, is_further, clock::now());
+        if !allowed {
+            let detail = "this pod brought too many keys; one is kept for its life";
+            return Err(Refusal::conflict("TooManyKeys", detail));
+        }
         // Counted before the former ones go: afterwards some might be counted as gone twice.
         let full = members::is_full(&self.context, network, peers.len());
-        self.replace_former(network, &peers, &pod).await?;
+        self.delete(network, &peers).await?;
         if full {
             let detail = "the PeerNetwork has as many peers as spec.peers.maxPeers allows";
             return Err(Refusal::conflict("Full", detail));
@@ -167,16 +200,7 @@ impl Api {
     }
 
     /// Revokes what the pod was under another key, and what its key was in a pod that is gone.
-    async fn replace_former(
-        &self,
-        network: &PeerNetwork,
-        former: &[Arc<Peer>],
-        pod: &PodRef,
-    ) -> Result<(), Refusal> {
-        if !former.is_empty() && !self.attempts.allow(&pod.uid, clock::now()) {
-            let detail = "this pod brought too many keys; one is kept for its life";
-            return Err(Refusal::conflict("TooManyKeys", detail));
-        }
+    async fn delete(&self, network: &PeerNetwork, former: &[Arc<Peer>]) -> Result<(), Refusal> {
         for peer in former {
             members::delete(&members::api(&self.context, network), peer).await?;
         }
@@ -296,19 +320,55 @@ fn wanted_name(pod: &Pod) -> Result<PeerName, Refusal> {
 mod tests {
     use super::*;
 
+    fn id(number: u8) -> PeerId {
+        let key = peerup_protocol::SigningKey::from_bytes(&[number; 32]);
+        peerup_protocol::id::peer_id(&key.verifying_key())
+    }
+
     #[test]
     fn a_pod_may_bring_three_new_keys_in_ten_minutes() {
         let rekeys = Rekeys::default();
-        let allowed = |now| rekeys.allow("u", now);
+        let allowed = |number, now| rekeys.allow("u", id(number), true, now);
         assert_eq!(
-            [allowed(0), allowed(1), allowed(2), allowed(3)],
-            [true, true, true, false]
+            [
+                allowed(1, 0),
+                allowed(2, 1),
+                allowed(3, 2),
+                allowed(4, 3),
+                allowed(3, 3)
+            ],
+            [true, true, true, false, true]
         );
-        assert!(rekeys.allow("other", 3));
+        assert!(rekeys.allow("other", id(1), true, 3));
         assert_eq!(
-            [allowed(599), allowed(600), allowed(600), allowed(601)],
+            [
+                allowed(4, 599),
+                allowed(4, 600),
+                allowed(5, 600),
+                allowed(5, 601)
+            ],
             [false, true, false, true]
         );
+    }
+
+    #[test]
+    fn keys_count_before_their_peers_are_seen() {
+        let rekeys = Rekeys::default();
+        let allowed = |number| rekeys.allow("u", id(number), false, 0);
+        // A key is asked for again, and two take turns.
+        let tries = [1, 1, 2, 2, 1, 2, 1, 3].map(allowed);
+        assert_eq!(tries, [true, true, true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn where_too_many_pods_are_known_first_keys_pass() {
+        let rekeys = Rekeys::default();
+        for pod in 0..MOST_PODS {
+            assert!(rekeys.allow(&pod.to_string(), id(1), false, 0));
+        }
+        assert!(rekeys.allow("u", id(1), false, 599));
+        assert!(!rekeys.allow("u", id(2), true, 599));
+        assert!(rekeys.allow("u", id(2), true, 600));
     }
 
     #[test]
@@ -339,9 +399,7 @@ mod tests {
         let name: peerup_protocol::Multiaddr =
             "/dns4/main-relay-0.example/tcp/4001".parse().unwrap();
         let relay = Responder {
-            peer: peerup_protocol::id::peer_id(
-                &peerup_protocol::SigningKey::from_bytes(&[7; 32]).verifying_key(),
-            ),
+            peer: id(7),
             addresses: vec![name.clone()],
         };
         assert_eq!(at_pod(relay.clone(), &pod("False")), None);

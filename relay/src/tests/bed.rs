@@ -22,7 +22,7 @@ use crate::config::{LogFormat, StunPorts};
 use crate::{Config, Relay};
 
 /// Nothing in a test takes longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at something that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(20);

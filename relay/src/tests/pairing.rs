@@ -6,7 +6,7 @@ use futures::AsyncReadExt;
 use futures::future::join_all;
 use peerup_node::Protocol;
 use peerup_node::io::{read_frame, write_frame};
-use peerup_node::pair::{self, PairError};
+use peerup_node::pair::{self, PairError, SILENCE_STEP};
 use peerup_pairing::handshake::{Joiner, M2_LENGTH, M3_LENGTH};
 use peerup_pairing::limiter::UNKNOWN_BURST;
 use peerup_protocol::SigningKey;
@@ -42,7 +42,7 @@ async fn the_same_peer_pairs_again_while_it_is_a_member() {
     bed.stop().await;
 }
 
-/// What a joiner sees of an attempt, and how long after M1 it ended.
+/// What a joiner sees of an attempt, and how long from M1 to its end.
 async fn attempt(bed: &Bed, seed: u8, code: &Code) -> (usize, Vec<u8>, Duration) {
     let peer = Peer::start(bed, seed);
     let relay = &code.responders[0];
@@ -54,8 +54,8 @@ async fn attempt(bed: &Bed, seed: u8, code: &Code) -> (usize, Vec<u8>, Duration)
     let mut stream = peer.node.open_on(connection, Protocol::Pair).await.unwrap();
     let context = peerup_pairing::join::context(code, relay.peer, peer.id());
     let (joiner, m1) = Joiner::start(context, &Secret::new([seed; 32]));
-    write_frame(&mut stream, &m1).await.unwrap();
     let started = Instant::now();
+    write_frame(&mut stream, &m1).await.unwrap();
     let m2 = read_frame(&mut stream, M2_LENGTH).await.unwrap();
     let request = peerup_pairing::join::request(code, &peer.key, &laptop()).encode();
     let salt = peerup_pairing::join::salt(code);
@@ -101,7 +101,7 @@ async fn all_failures_look_alike() {
     let refused = join_all(attempts).await;
     for (m2, rest, elapsed) in [wrong, unknown].into_iter().chain(refused) {
         assert_eq!((m2, rest), (32, Vec::new()));
-        assert!((3.0..13.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
+        assert!(elapsed >= SILENCE_STEP, "{elapsed:?}");
     }
     let failures: Vec<_> = bed
         .operator
@@ -169,14 +169,30 @@ async fn a_group_stays_closed_until_its_failure_is_written() {
 
 #[tokio::test]
 async fn a_source_that_failed_is_not_evaluated_for_five_seconds() {
+    // On a machine that stands still the five seconds may be over before the second attempt is looked at.
+    for _ in 0..4 {
+        if is_not_evaluated().await {
+            return;
+        }
+    }
+    panic!("the second attempt was not in time");
+}
+
+/// False if the second attempt came too late to tell.
+async fn is_not_evaluated() -> bool {
     let bed = Bed::start().await;
     let right = bed.code().await;
     let wrong = wrong(&right);
+    let begun = Instant::now();
     attempt(&bed, 1, &wrong).await;
     let (limited, other) = futures::join!(attempt(&bed, 1, &right), attempt(&bed, 2, &wrong));
+    // An attempt is looked at before a step of silence begins.
+    if begun.elapsed() > Duration::from_millis(7_700) {
+        return false;
+    }
     for (m2, rest, elapsed) in [limited, other] {
         assert_eq!((m2, rest), (32, Vec::new()));
-        assert!((3.0..13.0).contains(&elapsed.as_secs_f64()), "{elapsed:?}");
+        assert!(elapsed >= SILENCE_STEP, "{elapsed:?}");
     }
     {
         let book = bed.operator.book();
@@ -191,6 +207,7 @@ async fn a_source_that_failed_is_not_evaluated_for_five_seconds() {
     let line = r#"peerup_pairing_attempts_total{result="Limited"} 1"#;
     assert!(metrics.contains(line), "{metrics}");
     bed.stop().await;
+    true
 }
 
 #[tokio::test]
@@ -204,7 +221,7 @@ async fn of_two_failures_at_once_from_one_source_one_counts() {
 
 #[tokio::test]
 async fn unknown_groups_share_a_bucket_that_known_ones_need_not() {
-    let many = 2 * UNKNOWN_BURST as u8;
+    let many = 4 * UNKNOWN_BURST as u8;
     let bed = Bed::start_with(|book| book.limits.max_probationary_peers = many.into()).await;
     bed.until(|book| !book.presence.is_empty()).await;
     let right = bed.code().await;

@@ -41,7 +41,7 @@ async fn tell() -> Result<()> {
         .context("PEERUP_DEMO_DIRECTORY is not set: run hack/demo")?;
     let cluster = Cluster::connect(Show::All).await?;
     chapter("The operator comes with the chart");
-    cluster.install("upgrade --install")?;
+    cluster.install("upgrade --install", "")?;
     forget_laptop(&directory)?;
     chapter("A namespace, a network, codes for three people, three pods");
     cluster.apply_examples().await?;

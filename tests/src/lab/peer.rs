@@ -3,14 +3,19 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::namespace::Namespace;
 use super::sandbox;
 use crate::programs::Program;
 use crate::story::laptop;
+use crate::wait::eventually;
+
+/// Longest time for a join, from wherever it is.
+const JOIN: Duration = Duration::from_secs(120);
 
 /// A peer, and its state directory. Dropping it ends the process.
 #[derive(Debug)]
@@ -22,7 +27,7 @@ pub struct Peer {
 
 impl Peer {
     /// Joins with a code, from this machine.
-    pub fn join(machine: &Namespace, code: &str) -> Result<Self> {
+    pub async fn join(machine: &Namespace, code: &str) -> Result<Self> {
         let name = machine.name().to_owned();
         let directory = Path::new(sandbox::DIRECTORY).join(&name);
         fs::create_dir_all(&directory)?;
@@ -35,8 +40,25 @@ impl Peer {
             name: name.clone(),
         };
         let file = file.to_str().context("a path that is no UTF-8")?;
-        peer.run(machine, &["--code-file", file, "--name", &name])?;
+        // A try that is cut off in the middle ends with "pairing failed": the same peer may use its code again.
+        eventually(&format!("{name} to join"), JOIN, async || {
+            let code = ["--code-file", file, "--name", &name];
+            if peer.has_ended()? {
+                peer.run(machine, &code)?;
+            }
+            let joined = peer.status()?["membership"].is_object();
+            ensure!(joined, "it printed: {}", peer.output());
+            Ok(())
+        })
+        .await?;
         Ok(peer)
+    }
+
+    fn has_ended(&mut self) -> Result<bool> {
+        match &mut self.program {
+            Some(program) => Ok(program.ended()?.is_some()),
+            None => Ok(true),
+        }
     }
 
     /// Ends the process as a crash would, and joins again from this machine with the stored membership.

@@ -54,9 +54,10 @@ impl Cluster {
         self.shell.feed("kubectl apply -f -", yaml)
     }
 
-    /// Installs the chart as the README says, or brings it up to date.
-    pub fn install(&self, verb: &str) -> Result<()> {
-        let line = format!("helm {verb} peerup {CHART} --namespace {HOME} --create-namespace");
+    /// Installs the chart as the README says, or brings it up to date, with these flags more.
+    pub fn install(&self, verb: &str, flags: &str) -> Result<()> {
+        let line =
+            format!("helm {verb} peerup {CHART} --namespace {HOME} --create-namespace {flags}");
         self.shell.run(&line)?.ok()?;
         self.kubectl(&format!(
             "rollout status deployment/{OPERATOR} -n {HOME} --timeout=180s"

@@ -30,6 +30,22 @@ impl Laptop {
         Self::start(directory, &["--code-file", text(&file)?, "--name", name])
     }
 
+    /// Joins, also when a try runs into moments without a relay ("no relay answered") or is cut off in the middle
+    /// ("pairing failed"): the same peer may use its code again. Answers what it told at last, too.
+    pub async fn joins(
+        directory: &Path,
+        code: &str,
+        name: &str,
+        limit: Duration,
+    ) -> Result<(Laptop, String)> {
+        patiently(&format!("{name} to join"), limit, async || {
+            let mut laptop = Self::join(directory, code, name)?;
+            let story = laptop.joined(limit).await?;
+            Ok((laptop, story))
+        })
+        .await
+    }
+
     /// Joins again with the stored membership.
     pub fn rejoin(directory: &Path) -> Result<Laptop> {
         Self::start(directory, &[])

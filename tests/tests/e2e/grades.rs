@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -85,9 +85,19 @@ async fn away_from_the_relay(world: &World) -> Result<Pod> {
     let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     let relay = format!("{NETWORK}-relay-0");
     let relay = node(&world.cluster.get::<Pod>(SHOP, &relay).await?);
-    let mut pods = world.cluster.web_pods().await?.into_iter();
-    pods.find(|pod| node(pod) != relay)
-        .context("no pod away from the relay")
+    patiently("a pod away from the relay", LIMIT, async || {
+        let pods = world.cluster.web_pods().await?;
+        if let Some(pod) = pods.iter().find(|pod| node(pod) != relay) {
+            ensure!(node(pod).is_some(), "{} has no node yet", pod.name_any());
+            return Ok(pod.clone());
+        }
+        // They came while the other node took none. One more goes where there are the fewest.
+        let name = pods.first().context("no pods")?.name_any();
+        let line = format!("delete pod {name} -n {SHOP}");
+        world.cluster.kubectl(&line)?.ok()?;
+        bail!("{} pods are with it", pods.len())
+    })
+    .await
 }
 
 /// A table of nftables that lets a pod's traffic with itself pass, and what this chain does not stop.

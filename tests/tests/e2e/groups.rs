@@ -86,16 +86,8 @@ async fn join(world: &mut World, size: usize, kill_at: Option<usize>) -> Result<
     Ok(members)
 }
 
-/// One peer's join. In the moments without a relay it ends with "no relay answered", or, cut off in the
-/// middle, with "pairing failed": the same peer may use its code again.
 async fn joined(world: &World, code: &str, name: String) -> Result<Member> {
-    let state = world.state(&name);
-    let peer = patiently(&format!("{name} to join"), LIMIT, async || {
-        let mut peer = Laptop::join(&state, code, &name)?;
-        peer.joined(LIMIT).await?;
-        Ok(peer)
-    })
-    .await?;
+    let (peer, _) = Laptop::joins(&world.state(&name), code, &name, LIMIT).await?;
     let place = Place::Outside(peer);
     Ok(Member { name, place })
 }

@@ -35,8 +35,7 @@ pub(crate) async fn a_laptop_invites_a_guest_whom_nobody_else_meets(
     let exposed = format!("note={service}");
     succeeds(world.laptop()?, &["expose", &exposed]).await?;
 
-    let mut guest = Laptop::join(&world.state("visitor"), &code, "visitor")?;
-    let story = guest.joined(LIMIT).await?;
+    let (guest, story) = Laptop::joins(&world.state("visitor"), &code, "visitor", LIMIT).await?;
     println!("{story}");
     ensure!(
         story.contains("as visitor, guest of laptop"),

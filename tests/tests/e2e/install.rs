@@ -15,8 +15,11 @@ metadata: {name: brief, namespace: shop}
 spec: {networkRef: {name: crew}, ttlSeconds: 60}
 ";
 
+/// On a machine that stands still for seconds the API server would let pods through without a sidecar.
+const PATIENT: &str = "--set webhook.timeoutSeconds=30";
+
 pub(crate) async fn helm_installs_the_operator(world: &mut World) -> Result<()> {
-    world.cluster.install("install")?;
+    world.cluster.install("install", PATIENT)?;
     let notes = world
         .cluster
         .shell

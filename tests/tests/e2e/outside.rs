@@ -16,8 +16,8 @@ pub(crate) async fn a_laptop_joins_with_a_code(world: &mut World) -> Result<()> 
         .codes(SHOP, CODES, Duration::from_secs(60))
         .await?;
     let code = codes.get("code-0").context("there is no code-0")?;
-    let mut laptop = Laptop::join(&world.state("laptop"), code, "laptop")?;
-    let story = laptop.joined(Duration::from_secs(60)).await?;
+    let limit = Duration::from_secs(60);
+    let (laptop, story) = Laptop::joins(&world.state("laptop"), code, "laptop", limit).await?;
     println!("{story}");
     ensure!(story.contains(" as laptop"), "it has another name");
     laptop.connected(Duration::from_secs(60)).await?;

@@ -66,7 +66,7 @@ impl World {
         let number = self.codes.fetch_add(1, Ordering::Relaxed);
         let name = format!("code-{number}");
         let codes = self.network.codes(&name, json!({})).await?;
-        Peer::join(machine, codes.first().context("no code")?)
+        Peer::join(machine, codes.first().context("no code")?).await
     }
 
     /// Ends all; the logs are kept where they are of use.

@@ -9,14 +9,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::future::join_all;
-use peerup_node::PeerId;
+use peerup_node::{PeerId, names};
 use peerup_protocol::grade::{IpVersion, Scope};
 use peerup_protocol::stun::MAX_MESSAGE;
 use peerup_reachability::prober::{Answer, LocalPorts, MAX_SERVERS, Seen};
 use peerup_reachability::{Measurement, Output, Prober, Server, World};
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::address::{self, StunHost};
 use crate::session::Session;
@@ -149,14 +149,9 @@ async fn others(names: &[String]) -> Vec<Server> {
 /// One address of each IP version for `host:port`; nothing if they are not found in time, which is each name's own: one
 /// that is slow says nothing of the others.
 async fn look_up(name: &str) -> Vec<SocketAddr> {
-    let looked = timeout(RESOLVE, lookup_host(name)).await;
-    let found: Vec<SocketAddr> = match looked.unwrap_or_else(|late| Err(late.into())) {
-        Ok(found) => found.collect(),
-        Err(error) => {
-            tracing::debug!(name, %error, "STUN service is not found");
-            return Vec::new();
-        }
-    };
+    let found = names::find(name, RESOLVE).await;
+    let found = found.inspect_err(|error| tracing::debug!(name, %error, "STUN is not found"));
+    let found = found.unwrap_or_default();
     let v4 = found.iter().find(|address| address.is_ipv4());
     let v6 = found.iter().find(|address| address.is_ipv6());
     [v4, v6].into_iter().flatten().copied().collect()

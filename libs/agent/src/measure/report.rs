@@ -20,7 +20,7 @@ use crate::clock::{now, timestamp};
 use crate::session::Session;
 use crate::session::exchange::{self, ExchangeError, Limits};
 
-/// Longest time for one report, retries included.
+/// Longest time for a report at one relay, or at the operator with retries.
 const SEND: Duration = Duration::from_secs(10);
 /// Changes in quick succession are one.
 const DEBOUNCE: Duration = Duration::from_millis(200);

@@ -52,7 +52,7 @@ fn name(text: &str) -> PeerName {
 }
 
 async fn outcome(stream: &mut Stream) -> DirectOutcome {
-    let limit = Duration::from_secs(12);
+    let limit = Duration::from_secs(60);
     let frame = peerup_node::io::read_frame_within(stream, MAX_FRAME, limit).await;
     DirectOutcome::decode(&frame.unwrap()).unwrap()
 }
@@ -351,7 +351,7 @@ async fn who_asks_is_answered_thrice_and_dialled_once() {
         }
         let not = DirectOutcome::NotReached.encode();
         write_frame(&mut stream, &not).await.unwrap();
-        let limit = Duration::from_secs(12);
+        let limit = Duration::from_secs(60);
         let told = peerup_node::io::read_frame_within(&mut stream, MAX_FRAME, limit).await;
         answers.push(Some(told.is_ok()));
     }

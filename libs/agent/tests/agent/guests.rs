@@ -270,11 +270,11 @@ async fn an_invite_lets_one_guest_in() {
         InviteState::Used(name("laptop"))
     );
     // The code is of no use any more, whether or not strangers come through because of another one.
-    let late = Peer::join(&dirs[1].0, code(&invitation), "thief");
+    let late = Peer::hasty(&dirs[1].0, code(&invitation), "thief");
     assert_eq!(late.ended().await, AgentError::NoInviter);
     late.agent.shutdown().await;
     let _other = world.invite().await;
-    let late = Peer::join(&dirs[1].0, code(&invitation), "thief");
+    let late = Peer::hasty(&dirs[1].0, code(&invitation), "thief");
     assert_eq!(late.ended().await, AgentError::PairingFailed);
     assert_eq!(world.network.guests(), [guest.id]);
 }
@@ -303,7 +303,7 @@ async fn three_wrong_codes_close_an_invite_and_a_withdrawn_one_is_closed() {
     );
     for closed in [invitation, withdrawn] {
         let dir = Scratch::new();
-        let guest = Peer::join(&dir.0, code(&closed), "laptop");
+        let guest = Peer::hasty(&dir.0, code(&closed), "laptop");
         assert_eq!(guest.ended().await, AgentError::NoInviter);
     }
     assert_eq!(world.network.guests(), []);

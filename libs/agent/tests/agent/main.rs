@@ -68,6 +68,22 @@ impl Peer {
     }
 
     fn listening(dir: &Path, source: Source, limits: ServiceLimits, listen: &[&str]) -> Self {
+        Self::patient(dir, source, limits, listen, DEADLINE)
+    }
+
+    /// Gives up soon when nobody answers.
+    fn hasty(dir: &Path, code: Code, name: &str) -> Self {
+        let (limits, patience) = (ServiceLimits::default(), Duration::from_secs(5));
+        Self::patient(dir, with_code(code, name), limits, &[], patience)
+    }
+
+    fn patient(
+        dir: &Path,
+        source: Source,
+        limits: ServiceLimits,
+        listen: &[&str],
+        patience: Duration,
+    ) -> Self {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -86,7 +102,7 @@ impl Peer {
             stored,
             source,
             listen: listen.iter().map(|at| at.parse().unwrap()).collect(),
-            patience: Duration::from_secs(5),
+            patience,
             board: board.clone(),
             metrics: metrics.clone(),
             store: Arc::new(store),
@@ -225,7 +241,7 @@ async fn without_a_relay_that_is_said() {
     let code = network.code(0);
     relay.node.shutdown().await;
     let dir = Scratch::new();
-    let peer = Peer::join(&dir.0, code, "laptop");
+    let peer = Peer::hasty(&dir.0, code, "laptop");
     assert_eq!(peer.ended().await, AgentError::NoRelay);
 }
 
@@ -278,7 +294,7 @@ async fn a_stored_membership_joins_again_without_a_code() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_renewed_before_they_end() {
-    let network = Network::new(18);
+    let network = Network::new(60);
     let _relay = FakeRelay::start(&network).await;
     let dir = Scratch::new();
     let peer = Peer::join(&dir.0, network.code(0), "laptop");

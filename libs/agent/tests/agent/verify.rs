@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::Peer;
 use super::pair::Pair;
 use super::programs;
-use super::wait::in_time;
+use super::wait::{found, in_time};
 
 fn name(text: &str) -> PeerName {
     PeerName::parse(text).unwrap()
@@ -111,6 +111,22 @@ async fn two_that_ask_at_once_compare_the_same() {
             (Outcome::Same, Outcome::Same)
         );
     }
+    drop(world.network);
+}
+
+/// Whoever began it closed the window: there is nobody who sees the same pictures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_was_given_up_is_begun_anew() {
+    let world = Pair::start().await;
+    let (server, laptop) = (world.server.agent.handle(), world.laptop.agent.handle());
+    drop(begun(&laptop, "server").await.unwrap());
+    // The server hears of the end a little later.
+    let at_server = found("both see the same", async || {
+        let at_server = begun(&server, "laptop").await.unwrap();
+        let at_laptop = begun(&laptop, "server").await.unwrap();
+        (at_server.emoji() == at_laptop.emoji()).then_some(at_server)
+    });
+    at_server.await;
     drop(world.network);
 }
 

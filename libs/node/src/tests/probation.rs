@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::support::{DEADLINE, QUIC, Running, TCP, limits, seed};
+use super::support::{DEADLINE, LONG, QUIC, Running, TCP, limits, seed};
 use crate::{Pool, ProbationLimits, Protocol, Role, probation::Refused};
 
 async fn relay(probation: ProbationLimits) -> Running {
@@ -18,8 +18,8 @@ async fn relay(probation: ProbationLimits) -> Running {
 #[tokio::test]
 async fn the_eleventh_that_pairs_is_refused_and_closed() {
     let limits = ProbationLimits {
-        arriving_timeout: DEADLINE,
-        timeout: DEADLINE,
+        arriving_timeout: LONG,
+        timeout: LONG,
         ..ProbationLimits::default()
     };
     let mut relay = relay(limits).await;
@@ -55,7 +55,7 @@ async fn the_eleventh_that_pairs_is_refused_and_closed() {
 #[tokio::test]
 async fn the_ninth_of_one_source_is_not_let_in() {
     let relay = relay(ProbationLimits {
-        arriving_timeout: DEADLINE,
+        arriving_timeout: LONG,
         ..Default::default()
     })
     .await;

@@ -25,7 +25,10 @@ use crate::{
     member::{KnownList, Membership, Presented, Standing},
 };
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+/// When something that has to come is given up.
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+/// Longer than anything takes that is not to be cut short.
+pub(super) const LONG: Duration = Duration::from_secs(20);
 pub(super) const NAMESPACE: &str = "my-crew";
 
 pub(super) fn network_key() -> SigningKey {

@@ -12,22 +12,25 @@ use serde_json::{Value, json};
 use super::roll::roster;
 use super::world::{SOON, World};
 
-/// Waits until the network's readiness has a reason, for its newest spec; answers what it says.
+/// What the network's readiness says for its newest spec, when this is its reason.
+async fn says_now(world: &World, reason: &str) -> Result<String> {
+    let network = world.api::<PeerNetwork>().get("main").await?;
+    let status = network.status.as_ref().context("no status")?;
+    ensure!(
+        status.observed_generation == network.metadata.generation,
+        "the status is of another spec: {status:?}"
+    );
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == "Ready");
+    let ready = ready.context("no Ready")?;
+    ensure!(ready.reason == reason, "{ready:?}");
+    Ok(ready.message.clone())
+}
+
+/// Waits until the network's readiness has this reason; answers what it says.
 async fn says(world: &World, reason: &str) -> Result<String> {
-    eventually(&format!("Ready: {reason}"), SOON, async || {
-        let network = world.api::<PeerNetwork>().get("main").await?;
-        let status = network.status.as_ref().context("no status")?;
-        ensure!(
-            status.observed_generation == network.metadata.generation,
-            "the status is of another spec: {status:?}"
-        );
-        let mut conditions = status.conditions.iter();
-        let ready = conditions.find(|condition| condition.type_ == "Ready");
-        let ready = ready.context("no Ready")?;
-        ensure!(ready.reason == reason, "{ready:?}");
-        Ok(ready.message.clone())
-    })
-    .await
+    let what = format!("Ready: {reason}");
+    eventually(&what, SOON, async || says_now(world, reason).await).await
 }
 
 async fn change(world: &World, spec: Value) -> Result<()> {
@@ -87,7 +90,12 @@ async fn a_refused_stateful_set_is_told_and_documents_are_still_published() -> R
 
     let good = json!({"requests": {"memory": "64Mi"}, "limits": {"memory": "1Gi"}});
     change(&world, json!({"relay": {"managed": {"resources": good}}})).await?;
-    says(&world, "Running").await.map(drop)
+    // The controller of StatefulSets replaces the pod: whichever is there is told to run.
+    eventually("Ready: Running", SOON, async || {
+        world.relay_runs().await?;
+        says_now(&world, "Running").await.map(drop)
+    })
+    .await
 }
 
 #[tokio::test]

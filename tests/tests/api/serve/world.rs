@@ -1,5 +1,6 @@
 //! A namespace with a network, its operator, and callers of the API as sidecars and relays are.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +22,9 @@ use peerup_tests::wait::eventually;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+/// Where relays run.
+const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 
 /// A network `main` in a namespace of its own.
 pub(super) struct World {
@@ -108,8 +112,13 @@ impl World {
         ] } });
         let network = self.named(name);
         network.create(spec).await?;
-        network.relay_runs(0, [10, 0, 0, 9].into()).await?;
+        network.relay_runs(0, RELAY).await?;
         network.set_up().await
+    }
+
+    /// Says of the pod of `main`'s relay, whichever it is by now, that it runs.
+    pub(super) async fn relay_runs(&self) -> Result<()> {
+        self.named("main").relay_runs(0, RELAY).await.map(drop)
     }
 
     fn named(&self, network: &str) -> Network {
@@ -161,12 +170,14 @@ impl World {
         token: &str,
         body: impl Into<reqwest::Body>,
     ) -> Result<Answer> {
-        let request = self
-            .http
-            .post(format!("{}{path}", self.operator.url))
-            .bearer_auth(token)
-            .body(body);
-        answer(request).await
+        let body: reqwest::Body = body.into();
+        let body = body.as_bytes().context("a body in one piece")?.to_vec();
+        let url = format!("{}{path}", self.operator.url);
+        led(async || {
+            let request = self.http.post(&url).bearer_auth(token);
+            answer(request.body(body.clone())).await
+        })
+        .await
     }
 
     /// Attests a key with a token.
@@ -235,16 +246,20 @@ impl Relay<'_> {
     pub(super) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer> {
         let body = serde_json::to_vec(body)?;
         let url = format!("{}{path}", self.world.operator.url);
-        let request = self.world.http.post(url).body(body.clone());
-        self.signed(request, "POST", path, &body).await
+        led(async || {
+            let request = self.world.http.post(&url).body(body.clone());
+            self.signed(request, "POST", path, &body).await
+        })
+        .await
     }
 
     pub(super) async fn get(&self, path_and_query: &str) -> Result<Answer> {
-        let request = self
-            .world
-            .http
-            .get(format!("{}{path_and_query}", self.world.operator.url));
-        self.signed(request, "GET", path_and_query, b"").await
+        let url = format!("{}{path_and_query}", self.world.operator.url);
+        led(async || {
+            let request = self.world.http.get(&url);
+            self.signed(request, "GET", path_and_query, b"").await
+        })
+        .await
     }
 
     async fn signed(
@@ -277,6 +292,18 @@ pub(super) async fn http(home: &Home) -> Result<reqwest::Client> {
         .tls_certs_only([ca])
         .timeout(Duration::from_secs(60))
         .build()?)
+}
+
+/// Asks again while no replica leads: so it is for a moment when the machine stood still for as long as a term.
+async fn led(ask: impl AsyncFn() -> Result<Answer>) -> Result<Answer> {
+    let answer = eventually("a replica that leads", SOON, async || {
+        let answer = ask().await;
+        match &answer {
+            Ok(told) if told.status == 503 => bail!("{}", String::from_utf8_lossy(&told.body)),
+            Ok(_) | Err(_) => Ok(answer),
+        }
+    });
+    answer.await?
 }
 
 pub(super) async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
