@@ -222,6 +222,25 @@ async fn a_grade_is_reported_through_the_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_cut_off_keeps_no_report() {
+    let network = Network::new(3600);
+    let _relays = [
+        FakeRelay::start(&network).await,
+        FakeRelay::other(&network).await,
+    ];
+    // Whichever is asked first.
+    for (slot, cut_off) in (0..).zip(network.relay_ids()) {
+        *network.cut_off.lock().unwrap() = Some(cut_off);
+        let dir = Scratch::new();
+        let peer = Peer::join(&dir.0, network.code(slot), "laptop");
+        let both = |status: &Status| status.relays.iter().filter(|relay| relay.connected).count();
+        peer.until("both relays", |status| both(status) == 2).await;
+        let reported = async || network.report_of(&peer.id).is_some();
+        until("the report", reported).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_of_another_peer_fails_once_and_for_all() {
     let network = Network::new(3600);
     let _relay = FakeRelay::start(&network).await;

@@ -48,7 +48,8 @@ pub(crate) fn now() -> UnixTime {
 /// What the operator of a network would hold.
 pub(crate) struct Network {
     pub(crate) key: SigningKey,
-    pub(crate) relay_seed: Secret<32>,
+    /// Its relays' seeds; the second one need not run.
+    pub(crate) relay_seeds: [Secret<32>; 2],
     /// Seconds that a record lives that is issued now.
     pub(crate) life: AtomicU64,
     /// How many seconds ago the lists of revocations were signed that are told now.
@@ -57,6 +58,8 @@ pub(crate) struct Network {
     pub(crate) nonsense: Mutex<Vec<Vec<u8>>>,
     /// Who is told nothing new.
     pub(crate) deaf: Mutex<Option<PeerId>>,
+    /// The relay that brings no report to the operator.
+    pub(crate) cut_off: Mutex<Option<PeerId>>,
     book: Mutex<Book>,
     /// Woken when the book changes.
     version: watch::Sender<u64>,
@@ -68,10 +71,10 @@ struct Book {
     records: BTreeMap<PeerId, (MemberRecord, Signed)>,
     revoked: BTreeSet<Serial>,
     reports: BTreeMap<PeerId, Report>,
-    addresses: Vec<Multiaddr>,
+    addresses: [Vec<Multiaddr>; 2],
     refuse_renewal: bool,
     flags: Flags,
-    /// Changes of the flags.
+    /// Changes of flags and relays.
     epoch: u64,
     /// Subjects of names that a cluster vouches for.
     subjects: BTreeMap<String, String>,
@@ -83,11 +86,12 @@ impl Network {
     pub(crate) fn new(life: u64) -> Arc<Self> {
         Arc::new(Self {
             key: SigningKey::from_bytes(&rand::random()),
-            relay_seed: Secret::new(rand::random()),
+            relay_seeds: [Secret::new(rand::random()), Secret::new(rand::random())],
             life: AtomicU64::new(life),
             silence: AtomicU64::default(),
             nonsense: Mutex::default(),
             deaf: Mutex::default(),
+            cut_off: Mutex::default(),
             book: Mutex::default(),
             version: watch::Sender::new(1),
         })
@@ -101,8 +105,14 @@ impl Network {
         DhtNamespace::parse("my-crew").unwrap()
     }
 
+    /// The first relay's.
     pub(crate) fn relay_id(&self) -> PeerId {
-        peer_id(&SigningKey::from_bytes(self.relay_seed.expose()).verifying_key())
+        self.relay_ids()[0]
+    }
+
+    pub(crate) fn relay_ids(&self) -> [PeerId; 2] {
+        let key = |seed: &Secret<32>| SigningKey::from_bytes(seed.expose()).verifying_key();
+        self.relay_seeds.each_ref().map(|seed| peer_id(&key(seed)))
     }
 
     fn secret(slot: Slot) -> Secret<16> {
@@ -110,7 +120,7 @@ impl Network {
     }
 
     pub(crate) fn code(&self, slot: u16) -> Code {
-        let addresses = self.book.lock().unwrap().addresses.clone();
+        let [addresses, _] = self.book.lock().unwrap().addresses.clone();
         Code {
             kind: CodeKind::Group,
             net: self.net(),
@@ -223,6 +233,11 @@ impl Network {
         let book = self.book.lock().unwrap();
         let (addresses, flags, epoch) = (book.addresses.clone(), book.flags, book.epoch);
         drop(book);
+        let relays = self.relay_ids().into_iter().zip(addresses);
+        let relays = relays.filter(|(_, addresses)| !addresses.is_empty());
+        let relays = relays
+            .map(|(peer, addresses)| Relay { peer, addresses })
+            .collect();
         let document = NetworkDocument {
             net: self.net(),
             epoch: 1 + epoch,
@@ -230,10 +245,7 @@ impl Network {
             namespace: Self::namespace(),
             cluster: "local".to_owned(),
             flags,
-            relays: vec![Relay {
-                peer: self.relay_id(),
-                addresses,
-            }],
+            relays,
             access: Vec::new(),
         };
         Signed::sign(&self.key, document.encode())
@@ -337,7 +349,19 @@ pub(crate) struct FakeRelay {
 impl FakeRelay {
     /// Starts the network's relay; a second one has the addresses of the first.
     pub(crate) async fn start(network: &Arc<Network>) -> Self {
-        let known = network.book.lock().unwrap().addresses.clone();
+        Self::run(network, 0).await
+    }
+
+    /// Starts another one, which no code names.
+    pub(crate) async fn other(network: &Arc<Network>) -> Self {
+        let relay = Self::run(network, 1).await;
+        network.book.lock().unwrap().epoch += 1;
+        network.changed();
+        relay
+    }
+
+    async fn run(network: &Arc<Network>, at: usize) -> Self {
+        let known = network.book.lock().unwrap().addresses[at].clone();
         let listen = if known.is_empty() {
             ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
                 .iter()
@@ -356,7 +380,7 @@ impl FakeRelay {
         // The former relay's socket may still be being closed.
         let started = found("the relay's socket", async || {
             let config = Config {
-                seed: network.relay_seed.clone(),
+                seed: network.relay_seeds[at].clone(),
                 names: ProtocolNames::new(&network.net(), &Network::namespace()),
                 role: Role::Relay(limits.clone()),
                 listen: listen.clone(),
@@ -371,7 +395,7 @@ impl FakeRelay {
                 addresses.push(address);
             }
         }
-        network.book.lock().unwrap().addresses = addresses;
+        network.book.lock().unwrap().addresses[at] = addresses;
         tokio::spawn(serve(Arc::clone(network), node.clone(), events));
         tokio::spawn(expel(Arc::downgrade(network), node.clone()));
         Self { node }
@@ -416,6 +440,7 @@ async fn serve(network: Arc<Network>, node: Node, mut events: mpsc::Receiver<Eve
                     }
                 }
                 Protocol::Roster => roster(&network, peer, stream).await,
+                Protocol::Report if *network.cut_off.lock().unwrap() == Some(node.peer_id()) => {}
                 Protocol::Report => report(&network, peer, stream).await,
                 Protocol::Ping => path::answer_pings(&mut stream).await.unwrap(),
                 Protocol::Trace => path::answer_trace(&mut stream).await.unwrap(),
