@@ -1,6 +1,7 @@
 //! No code shows in a log, event, resource or metric.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::{BASE64, HEXLOWER};
@@ -9,12 +10,15 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use peerup_protocol::code::Code;
 use peerup_tests::story::shell::quietly;
+use peerup_tests::wait::patiently;
 
 use crate::logs::is_ours;
 use crate::wire::NAMES;
 use crate::world::World;
 
 pub(crate) async fn no_code_shows_anywhere(world: &mut World) -> Result<()> {
+    let limit = Duration::from_secs(60);
+    let metrics = patiently("all metrics", limit, async || metrics(world).await).await?;
     let mut places = vec![
         ("events", quietly("kubectl get events -A -o json")?.ok()?),
         (
@@ -22,7 +26,7 @@ pub(crate) async fn no_code_shows_anywhere(world: &mut World) -> Result<()> {
             quietly("kubectl get pnet,pcode,peers -A -o json")?.ok()?,
         ),
         ("pods", quietly("kubectl get pods,cm -A -o json")?.ok()?),
-        ("metrics", metrics(world).await?),
+        ("metrics", metrics),
     ];
     let logs = world.logs.lines()?;
     let of_relays = logs.iter().filter(|(of, _)| of.contains(".crew-relay-"));

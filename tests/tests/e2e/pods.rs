@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use peerup_crds::Peer;
+use peerup_tests::story::cluster::Cluster;
 use peerup_tests::story::{NETWORK, SHOP, WEB, facts};
 use peerup_tests::wait::patiently;
 
@@ -59,6 +60,12 @@ fn is_grade_b(peer: &Peer) -> Result<()> {
 
 pub(crate) async fn tables_have_rows(world: &mut World) -> Result<()> {
     let cluster = &world.cluster;
+    let all = patiently("the rows", GRADES, async || rows(cluster)).await?;
+    println!("{all}");
+    Ok(())
+}
+
+fn rows(cluster: &Cluster) -> Result<String> {
     let network = cluster.kubectl("get pnet -A --no-headers")?.ok()?;
     ensure!(network.starts_with(&format!("{SHOP}  ")), "pnet: {network}");
     ensure!(
@@ -75,9 +82,7 @@ pub(crate) async fn tables_have_rows(world: &mut World) -> Result<()> {
             "{word}: {peers}"
         );
     }
-    let all = cluster.kubectl("get pnet,pcode,peers -A")?.ok()?;
-    println!("{all}");
-    Ok(())
+    cluster.kubectl("get pnet,pcode,peers -A")?.ok()
 }
 
 /// It is what was measured last, which may have gone wrong once.
