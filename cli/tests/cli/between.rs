@@ -1,5 +1,6 @@
 //! Two peers in the background, each asked by its own program.
 
+use peerup_agent::local::{Client, Outcome};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,6 +156,24 @@ async fn two_people_verify_each_other_and_stay_verified() {
     laptop.failed(14, "you said that it is not the same");
     home.failed(14, "the other person said that it is not the same");
     pair.until_badges("UNVERIFIED").await;
+}
+
+/// One person ends the command before anything is said, and gives it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_again_sees_what_is_seen_there() {
+    let pair = Pair::new().await;
+    let [laptop, home] = [&pair.laptop, &pair.home].map(|seat| Client::new(seat.dir()));
+    let (at_laptop, at_home) = ("laptop".parse().unwrap(), "home".parse().unwrap());
+    let first = laptop.compare(&at_home).await.unwrap();
+    let there = home.compare(&at_laptop).await.unwrap();
+    let again = laptop.compare(&at_home).await.unwrap();
+    assert_eq!(first.digits, there.digits);
+    assert_eq!((&again.digits, &again.id), (&there.digits, &first.id));
+    let (here, there) = tokio::join!(laptop.decide(&again, true), home.decide(&there, true));
+    assert_eq!(
+        (here.unwrap(), there.unwrap()),
+        (Outcome::Same, Outcome::Same)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,6 +89,15 @@ impl Direct {
         }
     }
 
+    /// Forgets what peers told that are gone.
+    fn forget(&self, is_gone: impl Fn(&PeerId) -> bool) {
+        let mut known: Vec<PeerId> = lock(&self.sides).keys().copied().collect();
+        known.retain(is_gone);
+        for peer in known {
+            lock(&self.sides).remove(&peer);
+        }
+    }
+
     fn network_changed(&self) {
         lock(&self.seen).clear();
         lock(&self.plan).network_changed(Instant::now());
@@ -123,6 +132,7 @@ pub(crate) async fn run(session: &Arc<Session>) -> Infallible {
 async fn look(session: &Arc<Session>, tasks: &mut JoinSet<()>) -> Instant {
     let ways = ways(session).await;
     let doubted = std::mem::take(&mut *lock(&session.direct.doubted));
+    session.direct.forget(|peer| session.member(peer).is_none());
     for way in &ways {
         if !way.relayed && doubted.contains(&way.peer) {
             tasks.spawn(check(Arc::clone(session), way.connection));

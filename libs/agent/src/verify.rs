@@ -166,6 +166,11 @@ impl Comparison {
         )
     }
 
+    /// False once it is of no use: time is over, or the other side has gone without a word.
+    pub(crate) fn is_open(&mut self) -> bool {
+        !self.left().is_zero() && self.pending.is_open()
+    }
+
     /// How much time the two have left to say it.
     #[must_use]
     pub fn left(&self) -> Duration {
@@ -283,7 +288,11 @@ pub(crate) async fn serve(session: &Session, stream: Stream) {
         return;
     };
     let comparisons = &session.shared.comparisons;
-    if comparisons.change(|table| table.inbound(peer, Instant::now())) == Inbound::Refuse {
+    let inbound = comparisons.change(|table| {
+        table.retain(Pending::is_open);
+        table.inbound(peer, Instant::now())
+    });
+    if inbound == Inbound::Refuse {
         tracing::debug!(%peer, "comparison refused");
         return;
     }

@@ -49,7 +49,8 @@ impl Near {
     }
 }
 
-/// Where each relay sees connections of this peer, the last of each kind.
+/// Where each relay sees connections of this peer, the last of each kind; those of one IP version have one IP address,
+/// the newest.
 #[derive(Debug, Default)]
 pub(super) struct Seen(BTreeMap<(PeerId, DirectTransport, bool), DirectAddress>);
 
@@ -60,6 +61,10 @@ impl Seen {
             return;
         };
         if relays.contains(&relay) {
+            let is_v6 = address.ip().is_ipv6();
+            self.0.retain(|(known, _, version), seen| {
+                *known != relay || *version != is_v6 || seen.ip() == address.ip()
+            });
             let kind = (relay, address.transport(), address.ip().is_ipv6());
             self.0.insert(kind, address);
         }
@@ -229,6 +234,14 @@ mod tests {
         assert_eq!(
             texts(&seen.all()),
             ["/ip4/192.0.2.8/udp/1800/quic-v1", "/ip4/192.0.2.8/tcp/1600"]
+        );
+        for address in ["/ip6/2001:db8::1/tcp/1600", "/ip4/192.0.2.9/tcp/1900"] {
+            seen.take(relay, &address.parse().unwrap(), &[relay]);
+        }
+        assert_eq!(
+            texts(&seen.all()),
+            ["/ip4/192.0.2.9/tcp/1900", "/ip6/2001:db8::1/tcp/1600"],
+            "of another address nothing is left"
         );
         seen.take(relay, &"/ip4/192.0.2.8/tcp/1600".parse().unwrap(), &[]);
         assert!(seen.all().is_empty(), "it is a relay no longer");

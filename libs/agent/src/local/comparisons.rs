@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use peerup_protocol::id::PeerName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Refusal;
@@ -36,6 +37,16 @@ impl Default for Comparisons {
 }
 
 impl Comparisons {
+    /// What waits here for its person already, if the other side still does: whoever asks again is to see what is seen
+    /// there.
+    pub(super) fn find(&self, peer: &PeerName) -> Option<wire::Comparison> {
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|_, known| known.comparison.is_open());
+        let mut waiting = waiting.iter();
+        let (id, known) = waiting.find(|(_, known)| known.comparison.peer() == peer)?;
+        Some(told(id.clone(), &known.comparison))
+    }
+
     /// Keeps a comparison for its person; an earlier one with the same peer is given up.
     pub(super) fn keep(&self, comparison: Comparison) -> Result<wire::Comparison, Refusal> {
         let mut waiting = lock(&self.waiting);

@@ -84,13 +84,19 @@ impl Server {
         let (handle, board) = (peer.handle.clone(), peer.board.clone());
         let keeper = Keeper::new(handle, store, board, self.wanted.clone());
         keeper.begin().await;
-        let router = routes::router(Arc::new(Desk {
+        let desk = Arc::new(Desk {
             peer,
             keeper,
             comparisons: Comparisons::default(),
-        }));
+        });
+        let router = routes::router(Arc::clone(&desk));
         let room = Arc::new(Semaphore::new(self.limits.calls));
         let tasks = TaskTracker::new();
+        let insist = stop.clone();
+        tasks.spawn(async move {
+            let insisted = insist.run_until_cancelled(desk.keeper.insist());
+            insisted.await.map(|never| match never {});
+        });
         loop {
             let next = async {
                 let permit = Arc::clone(&room).acquire_owned().await;

@@ -1,6 +1,8 @@
 //! Services that the owner asks for: applied to the running agent, kept for the next start.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerup_protocol::service::{Expose, Forward, ServiceName};
 use tokio::sync::Mutex;
@@ -10,6 +12,9 @@ use super::wanted::Wanted;
 use crate::handle::Handle;
 use crate::state::Store;
 use crate::status::Board;
+
+/// Between two tries to have what can't be had.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The wanted services, one change at a time.
 #[derive(Debug)]
@@ -45,6 +50,27 @@ impl Keeper {
                 self.complain(&shown, &error);
             }
         }
+    }
+
+    /// Tries what can't be had again and again: a port that was taken may be free by now.
+    pub(super) async fn insist(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            let wanted = self.wanted.lock().await;
+            for forward in &wanted.forwards {
+                let shown = forward.to_string();
+                if self.is_amiss(&shown) && self.handle.forward(forward.clone()).await.is_ok() {
+                    tracing::info!(forward = shown, "a wanted service can be had now");
+                    self.settled(&shown);
+                }
+            }
+        }
+    }
+
+    fn is_amiss(&self, shown: &str) -> bool {
+        let (prefix, services) = (prefix(shown), self.board.status().services);
+        let mut problems = services.problems.iter();
+        problems.any(|problem| problem.starts_with(&prefix))
     }
 
     pub(super) async fn expose(&self, expose: Expose) -> Result<(), Refusal> {

@@ -432,6 +432,17 @@ async fn a_port_that_is_taken_is_told_and_stays_wanted() {
     client.forward(forward.clone()).await.unwrap();
     assert_eq!(second.peer.board.status().services.problems, [""; 0]);
     second.end().await;
+    // Nobody has to ask again.
+    let taken = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let later = served(&dir);
+    client.services().await.unwrap();
+    drop(taken);
+    let mut board = later.peer.board.watch();
+    let settled = board.wait_for(|status| status.services.problems.is_empty());
+    timeout(DEADLINE, settled).await.unwrap().unwrap();
+    let services = client.services().await.unwrap();
+    assert_eq!(shown(&services).1, [forward.to_string()]);
+    later.end().await;
     // Removed before it could be had.
     let _taken = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let third = served(&dir);

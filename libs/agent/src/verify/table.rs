@@ -65,6 +65,14 @@ impl<T> Table<T> {
         }
     }
 
+    /// Forgets what waits for a person in vain.
+    pub(super) fn retain(&mut self, mut is_open: impl FnMut(&mut T) -> bool) {
+        self.states.retain(|_, state| match state {
+            State::Ready(made, _) => is_open(made),
+            State::Opening | State::Answering => true,
+        });
+    }
+
     /// A stream of `peer` has come.
     pub(super) fn inbound(&mut self, peer: PeerId, now: Instant) -> Inbound {
         self.forget(now);
@@ -260,6 +268,20 @@ mod tests {
         );
         table.opened(peer);
         assert_eq!(table.inbound(peer, now + PENDING), Inbound::Answer);
+    }
+
+    #[test]
+    fn what_waits_in_vain_takes_no_place() {
+        let (me, peer) = peers();
+        let (mut table, now) = (Table::new(me), Instant::now());
+        for (at, other) in many(8).into_iter().enumerate() {
+            table.inbound(other, now);
+            table.answered(other, Some(at), now);
+        }
+        table.retain(|made| *made != 3);
+        assert_eq!(table.inbound(peer, now), Inbound::Answer);
+        assert_eq!(table.wanted(many(4)[3], now), Wanted::Open);
+        assert!(matches!(table.wanted(many(5)[4], now), Wanted::Take(4, _)));
     }
 
     #[test]
