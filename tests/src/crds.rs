@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use kube::{Client, ResourceExt};
 
 use crate::wait::eventually;
@@ -37,6 +39,12 @@ pub async fn established(client: &Client, name: &str) -> Result<()> {
             .into_iter()
             .any(|condition| condition.type_ == "Established" && condition.status == "True");
         ensure!(established, "not established");
+        // That is said before it is so.
+        let (plural, group) = name.split_once('.').context("no plural and group")?;
+        let kind = GroupVersionKind::gvk(group, "v1alpha1", "");
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
+        all.list(&ListParams::default().limit(1)).await?;
         Ok(())
     })
     .await

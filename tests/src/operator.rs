@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
@@ -15,7 +15,9 @@ use peerup_crds::names::labels;
 use serde_json::json;
 
 use crate::light::{self, Light};
+use crate::network::SOON;
 use crate::programs::Program;
+use crate::wait::eventually;
 
 /// How long an operator may take until it is ready.
 const READY: Duration = Duration::from_secs(120);
@@ -192,6 +194,19 @@ pub async fn opted_in(client: &Client, prefix: &str) -> Result<String> {
         .patch(&name, &PatchParams::default(), &Patch::Merge(labels))
         .await?;
     Ok(name)
+}
+
+/// Creates a pod through the webhook. What an operator has registered the API server learns a moment later.
+pub async fn create_pod(pods: &Api<Pod>, pod: &Pod) -> Result<Pod> {
+    let created = eventually("the webhook to be believed", SOON, async || {
+        match pods.create(&PostParams::default(), pod).await {
+            Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
+                bail!("{}", status.message)
+            }
+            created => Ok(created),
+        }
+    });
+    Ok(created.await??)
 }
 
 /// A loopback address that nobody else has: neither in this process nor in another that tests now.

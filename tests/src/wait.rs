@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Calls `probe` every 100 ms until it answers, for `limit` and as many looks as this has room for: a machine that
-/// stands still for a while takes none away. The error says what was waited for and why the last try failed.
+/// stands still for a while takes none away. At most three times as long, where looks take their time. The error says what was waited for and why the last try failed.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -31,13 +31,15 @@ async fn every<T>(
     mut probe: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
     let deadline = Instant::now() + limit;
+    let end = deadline + 2 * limit;
     let mut looks = limit.div_duration_f64(period);
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         looks -= 1.0;
-        let is_last = looks <= 0.0 && Instant::now() >= deadline;
+        let now = Instant::now();
+        let is_last = (looks <= 0.0 && now >= deadline) || now >= end;
         match probe().await {
             Ok(value) => return Ok(value),
             Err(error) if is_last => {
@@ -58,11 +60,13 @@ pub async fn steadily(
     let deadline = Instant::now() + span;
     let mut ticks = interval(Duration::from_millis(200));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while Instant::now() < deadline {
+    loop {
         ticks.tick().await;
+        if Instant::now() >= deadline {
+            return Ok(());
+        }
         probe()
             .await
             .map_err(|error| anyhow!("{what} did not last: {error:#}"))?;
     }
-    Ok(())
 }

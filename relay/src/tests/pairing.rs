@@ -186,7 +186,7 @@ async fn is_not_evaluated() -> bool {
     let begun = Instant::now();
     attempt(&bed, 1, &wrong).await;
     let (limited, other) = futures::join!(attempt(&bed, 1, &right), attempt(&bed, 2, &wrong));
-    // An attempt is looked at before a step of silence begins.
+    // An attempt is looked at soon after M1, and ends three seconds after that or later.
     if begun.elapsed() > Duration::from_millis(7_700) {
         return false;
     }

@@ -1,5 +1,7 @@
 //! What is left when networks and operators go: nothing.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,6 +20,9 @@ use serde_json::json;
 
 use super::world::{SOON, World, gone};
 
+/// The garbage collector looks for new kinds every 30 s, and again after pauses that grow.
+const COLLECTED: Duration = Duration::from_secs(180);
+
 /// Waits until no object of ours is left of a kind.
 async fn none_left<K>(world: &World) -> Result<()>
 where
@@ -31,7 +36,7 @@ where
         let api = Api::<K>::namespaced(world.client.clone(), namespace);
         eventually(
             &format!("no {} to be left", K::plural(&())),
-            SOON,
+            COLLECTED,
             async || {
                 let left: Vec<_> = api
                     .list(&ours)

@@ -85,7 +85,7 @@ async fn what_is_remembered_ends() -> Result<()> {
     world.network("main", json!({})).await?;
     // Nothing is issued before, and what has ended by then never is.
     world.network_says("main", "Ready", "NoRelayReady").await?;
-    world.code("short", spec(GROUP, 15)?).await?;
+    world.code("short", spec(GROUP, 40)?).await?;
     let code = world.code_says("short", "Ready", "Expired").await?;
     ensure!(code.status.context("status")?.codes[0].state == SlotState::Expired);
     // Any change of the network makes its controller look.
@@ -111,7 +111,7 @@ async fn limits_hold_for_them_too() -> Result<()> {
     world.network("main", json!({"pairing": pairing})).await?;
     world.code("late", spec(GROUP, -1)?).await?;
     world.code_says("late", "Ready", "Expired").await?;
-    world.code("long", spec(GROUP, 3700)?).await?;
+    world.code("long", spec(GROUP, 7200)?).await?;
     world.code_says("long", "Ready", "TTLTooLong").await?;
     ensure!(used_groups(&world).await?.is_empty());
     let codes = world.api::<PairingCode>();

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use peerup_crds::{Peer, PeerNetwork};
 use peerup_protocol::{SigningKey, id};
+use peerup_tests::operator::create_pod;
 use peerup_tests::wait::eventually;
 use serde_json::json;
 
@@ -15,10 +16,7 @@ async fn pod(world: &World, name: &str) -> Result<Pod> {
     world.has::<ServiceAccount>("default").await?;
     let pod = json!({"metadata": {"name": name}, "spec": {
         "terminationGracePeriodSeconds": 0, "containers": [{"name": "app", "image": "app:1"}]}});
-    Ok(world
-        .api::<Pod>()
-        .create(&PostParams::default(), &serde_json::from_value(pod)?)
-        .await?)
+    create_pod(&world.api(), &serde_json::from_value(pod)?).await
 }
 
 /// A Peer as attestation makes it.

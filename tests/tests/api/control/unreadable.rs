@@ -78,7 +78,13 @@ async fn managed_late(client: &Client, namespace: &str) -> Result<()> {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "late"},
         "spec": {"containers": [{"name": "app", "image": "app:1"}], "automountServiceAccountToken": false},
     });
-    create(&raw::<Pod>(client, namespace), pod).await?;
+    let pods = raw::<Pod>(client, namespace);
+    eventually(
+        "a pod, as soon as there is a service account",
+        SOON,
+        async || create(&pods, pod.clone()).await,
+    )
+    .await?;
     let patch = serde_json::from_value(json!([
         {"op": "replace", "path": "/metadata/managedFields/0/time", "value": LATE},
         {"op": "add", "path": "/metadata/labels", "value": {"app": "x"}},

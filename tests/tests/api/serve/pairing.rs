@@ -372,7 +372,12 @@ async fn a_relay_is_told_no_code() -> Result<()> {
             .await?,
         relay.post(path::REDEEM, &request).await?,
         relay.post(path::REDEEM, &stolen).await?,
-        relay.post(path::RENEW, &renewal).await?,
+        eventually("it to be a member", SOON, async || {
+            let renewed = relay.post(path::RENEW, &renewal).await?;
+            renewed.text()?;
+            Ok(renewed)
+        })
+        .await?,
         relay.post(path::PRESENCE, &presence).await?,
         relay.get(&format!("{}?run=0&seq=0", path::ROSTER)).await?,
     ];

@@ -35,13 +35,13 @@ async fn every_replica_answers_and_one_takes_over() -> Result<()> {
     // A caller that says it was passed on is believed only with a replica's certificate.
     let token = world.token(&pod, &world.audience()).await?;
     let body = serde_json::to_vec(&json!({"peerID": "x", "signature": ""}))?;
-    let request = world
-        .http
-        .post(format!("{}{}", world.operator.url, path::ATTEST))
-        .bearer_auth(&token);
-    answer(request.header(HOP_HEADER, "1").body(body))
-        .await?
-        .refused(400, "Malformed")?;
+    let url = format!("{}{}", world.operator.url, path::ATTEST);
+    let passed_on = async || {
+        let request = world.http.post(&url).bearer_auth(&token);
+        let request = request.header(HOP_HEADER, "1").body(body.clone());
+        answer(request).await?.refused(400, "Malformed")
+    };
+    eventually("a refusal", SOON, passed_on).await?;
 
     drop(first);
     eventually("the second to lead", SOON, async || {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::DeleteParams;
 use peerup_crds::names;
-use peerup_protocol::api::{LookupRequest, PresenceRequest, path};
+use peerup_protocol::api::{LookupRequest, PresenceAnswer, PresenceRequest, path};
 use peerup_protocol::code::HandshakeKind;
 use peerup_protocol::id::{GroupId, Slot, peer_id};
 use peerup_tests::wait::eventually;
@@ -187,15 +187,13 @@ async fn a_relay_signs_every_call_itself() -> Result<()> {
         online: Vec::new(),
         reservations: 0,
     };
-    let presence = async || {
-        relay
-            .post(path::PRESENCE, &body)
-            .await?
-            .ok::<peerup_protocol::api::PresenceAnswer>()
-    };
-    let told = eventually("the relay to be known", SOON, presence).await?;
-    let addresses: Vec<_> = told.addresses.iter().map(ToString::to_string).collect();
-    ensure!(addresses == ["/ip4/192.0.2.1/tcp/4001"], "{addresses:?}");
+    let told = eventually("the relay to be known", SOON, async || {
+        let told: PresenceAnswer = relay.post(path::PRESENCE, &body).await?.ok()?;
+        let addresses: Vec<_> = told.addresses.iter().map(ToString::to_string).collect();
+        ensure!(addresses == ["/ip4/192.0.2.1/tcp/4001"], "{addresses:?}");
+        Ok(told)
+    })
+    .await?;
     ensure!(
         told.limits.max_reservations == 1024 && told.limits.max_probationary_peers == 10,
         "{:?}",

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::authentication::v1::BoundObjectReference;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use peerup_crds::{Peer, PeerNetwork, names};
 use peerup_protocol::api::{
     AttestAnswer, AttestRequest, Problem, RELAY_SIGNATURE_HEADER, RelaySignature, path,
@@ -17,7 +17,7 @@ use peerup_protocol::{SigningKey, id, message};
 use peerup_tests::light::Light;
 use peerup_tests::network::Network;
 pub(super) use peerup_tests::network::SOON;
-use peerup_tests::operator::{Home, Operator, opted_in};
+use peerup_tests::operator::{Home, Operator, create_pod, opted_in};
 use peerup_tests::wait::eventually;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether no replica led. Other calls that are not answered may have been obeyed.
+    fn has_no_leader(&self) -> bool {
+        self.status == 503 && String::from_utf8_lossy(&self.body).contains("leads")
+    }
+
     /// The body of a call that was to succeed.
     pub(super) fn ok<T: DeserializeOwned>(&self) -> Result<T> {
         let text = String::from_utf8_lossy(&self.body);
@@ -138,11 +143,7 @@ impl World {
             "spec": { "containers": [{ "name": "app", "image": "app:1" }] },
         });
         change(&mut pod);
-        let pod = serde_json::from_value(pod)?;
-        Ok(self
-            .api::<Pod>()
-            .create(&PostParams::default(), &pod)
-            .await?)
+        create_pod(&self.api(), &serde_json::from_value(pod)?).await
     }
 
     /// A token for these audiences, bound to a pod, as the kubelet gets it.
@@ -291,6 +292,8 @@ pub(super) async fn http(home: &Home) -> Result<reqwest::Client> {
         .no_proxy()
         .tls_certs_only([ca])
         .timeout(Duration::from_secs(60))
+        // The operator closes what rests for ten.
+        .pool_idle_timeout(Duration::from_secs(5))
         .build()?)
 }
 
@@ -299,7 +302,7 @@ async fn led(ask: impl AsyncFn() -> Result<Answer>) -> Result<Answer> {
     let answer = eventually("a replica that leads", SOON, async || {
         let answer = ask().await;
         match &answer {
-            Ok(told) if told.status == 503 => bail!("{}", String::from_utf8_lossy(&told.body)),
+            Ok(told) if told.has_no_leader() => bail!("{}", String::from_utf8_lossy(&told.body)),
             Ok(_) | Err(_) => Ok(answer),
         }
     });
