@@ -95,7 +95,7 @@ impl Server {
         let insist = stop.clone();
         tasks.spawn(async move {
             let insisted = insist.run_until_cancelled(desk.keeper.insist());
-            insisted.await.map(|never| match never {});
+            let None = insisted.await;
         });
         loop {
             let next = async {
