@@ -29,20 +29,18 @@ pub async fn install(client: &Client) -> Result<()> {
 pub async fn established(client: &Client, name: &str) -> Result<()> {
     let api = Api::<CustomResourceDefinition>::all(client.clone());
     eventually(name, Duration::from_secs(60), async || {
-        let conditions = api
-            .get(name)
-            .await?
-            .status
-            .and_then(|status| status.conditions);
+        let definition = api.get(name).await?;
+        let conditions = definition.status.and_then(|status| status.conditions);
         let established = conditions
             .unwrap_or_default()
             .into_iter()
             .any(|condition| condition.type_ == "Established" && condition.status == "True");
         ensure!(established, "not established");
         // That is said before it is so.
-        let (plural, group) = name.split_once('.').context("no plural and group")?;
-        let kind = GroupVersionKind::gvk(group, "v1alpha1", "");
-        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let spec = definition.spec;
+        let version = spec.versions.first().context("no version")?;
+        let kind = GroupVersionKind::gvk(&spec.group, &version.name, &spec.names.kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, &spec.names.plural);
         let all = Api::<DynamicObject>::all_with(client.clone(), &resource);
         all.list(&ListParams::default().limit(1)).await?;
         Ok(())

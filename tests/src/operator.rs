@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Home {
     pub serves: Vec<String>,
     client: Client,
     kubeconfig: String,
+    /// The URL that all replicas tell, the first one's: another one would change the pods of relays.
+    told: OnceLock<String>,
 }
 
 /// A running replica.
@@ -63,6 +66,7 @@ impl Home {
             serves: serves.iter().map(|name| (*name).to_owned()).collect(),
             client: client.clone(),
             kubeconfig: kubeconfig.to_str().context("kubeconfig's path")?.to_owned(),
+            told: OnceLock::new(),
         })
     }
 
@@ -109,6 +113,7 @@ impl Home {
             format!("https://{address}:{API}"),
             format!("{address}:{HTTP}"),
         );
+        let told = self.told.get_or_init(|| url.clone());
         let names = format!("operator.{}.svc,{address}", self.namespace);
         let settings = [
             ("KUBECONFIG", self.kubeconfig.clone()),
@@ -118,7 +123,7 @@ impl Home {
             ("PEERUP_WATCH_NAMESPACES", self.serves.join(",")),
             ("PEERUP_WEBHOOK_CONFIG", self.namespace.clone()),
             ("PEERUP_SERVICE_NAMES", names),
-            ("PEERUP_OPERATOR_URL", url.clone()),
+            ("PEERUP_OPERATOR_URL", told.clone()),
             ("PEERUP_API_LISTEN", format!("{address}:{API}")),
             ("PEERUP_WEBHOOK_LISTEN", format!("{address}:{WEBHOOK}")),
             ("PEERUP_HTTP_LISTEN", http.clone()),
