@@ -62,21 +62,13 @@ impl Rekeys {
         if pods.len() >= MOST_PODS && !pods.contains_key(pod_uid) {
             return !is_further;
         }
-        let mut is_new = false;
-        let brought = pods.entry(pod_uid.to_owned()).or_insert_with(|| {
-            is_new = true;
-            let further = VecDeque::new();
-            Brought {
-                last: key,
-                seen: now,
-                further,
-            }
+        let known = pods.get(pod_uid);
+        let counts = known.map_or(is_further, |brought| brought.last != key);
+        let brought = pods.entry(pod_uid.to_owned()).or_insert_with(|| Brought {
+            last: key,
+            seen: now,
+            further: VecDeque::new(),
         });
-        let counts = if is_new {
-            is_further
-        } else {
-            brought.last != key
-        };
         !counts || brought.allow(key, now)
     }
 }
